@@ -1,0 +1,11 @@
+"""Denoising diffusion probabilistic models, derived and built: the library behind the course."""
+
+__version__ = "0.1.0"
+
+
+def load(path):
+    """Load a trained model for sampling; see `ddpm_lib.checkpoints.load`."""
+    # Imported late, so that `ddpm_lib.schedules` and the explorers need no deep-learning framework.
+    from ddpm_lib.checkpoints import load as load_checkpoint
+
+    return load_checkpoint(path)

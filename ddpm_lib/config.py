@@ -1,0 +1,153 @@
+"""Everything that defines a run, as frozen dataclasses with named presets and a JSON round trip."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import Any
+
+
+class InputError(ValueError):
+    """Something the user gave cannot be used; the message is one line that says what is wrong and what to do."""
+
+
+@dataclasses.dataclass(frozen=True)
+class UNetConfig:
+    """Shape of the noise-predicting U-Net; the defaults are the course's 64x64 face network."""
+
+    image_size: int = 64  # height and width in pixels
+    channels: int = 3
+    widths: tuple[int, ...] = (32, 64, 128, 256)  # feature channels, one entry a resolution level
+    blocks_per_level: int = 2  # ResBlocks on the way down, and as many on the way up
+    groups: int = 2  # of every GroupNorm
+    attention_resolutions: tuple[int, ...] = (32,)  # pixels; the bottleneck always has attention
+    heads: int = 8
+    attention_dim: int = 256  # over all heads together, so 8 heads of 32
+    time_dim: int = 1024  # width of the sinusoidal time embedding and of its MLP
+    dropout: float = 0.0
+
+    def __post_init__(self):
+        pools = len(self.widths) - 1
+        if self.image_size < 1 or self.image_size % 2**pools:
+            raise InputError(
+                f"image_size {self.image_size} must be a positive multiple of {2**pools}: "
+                f"{len(self.widths)} widths mean {pools} poolings by 2"
+            )
+        for width in self.widths:
+            if width % self.groups:
+                raise InputError(f"every width must be divisible by groups={self.groups}, got {width}")
+        if self.attention_dim % self.heads:
+            raise InputError(f"attention_dim {self.attention_dim} must be divisible by heads {self.heads}")
+        if self.time_dim % 2:
+            raise InputError(f"time_dim {self.time_dim} must be even: it holds sine and cosine pairs")
+
+
+@dataclasses.dataclass(frozen=True)
+class DiffusionConfig:
+    """The noise schedule, by name and numbers (`ddpm_lib.schedules.build_schedule` reads it)."""
+
+    kind: str = "linear"  # linear | cosine | sigmoid
+    num_steps: int = 1000
+    beta_start: float = 1e-4  # linear only
+    beta_end: float = 0.02  # linear only
+
+
+@dataclasses.dataclass(frozen=True)
+class DataConfig:
+    """What the network is trained on."""
+
+    dataset: str = "digits"  # digits | fashion_mnist | celeba | folder
+    data_dir: str | None = None  # archive or folder, for celeba and folder
+    horizontal_flip: bool = False  # mirrored faces are faces; mirrored digits are not digits
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainConfig:
+    """Optimization: Algorithm 1 of Ho et al. (2020) with the settings of their code."""
+
+    epochs: int = 10  # in total, over all resumed parts
+    steps_per_epoch: int | None = None  # None: one pass over the data
+    batch_size: int = 16
+    learning_rate: float = 2e-4
+    warmup_steps: int = 1000  # linear, from 0 to learning_rate
+    clip_norm: float = 1.0  # of the global gradient norm
+    ema_decay: float = 0.9999  # reached through a warm-up, see training.ema_decay_at
+    precision: str = "float32"  # float32 | mixed_float16 | mixed_bfloat16
+    jit: bool = False  # XLA, or torch.compile
+    seed: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class RunConfig:
+    """One training run: network, schedule, data and optimization."""
+
+    unet: UNetConfig = UNetConfig()
+    diffusion: DiffusionConfig = DiffusionConfig()
+    data: DataConfig = DataConfig()
+    train: TrainConfig = TrainConfig()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return nested plain dictionaries that JSON can hold."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> RunConfig:
+        """Rebuild from `to_dict`'s result; raises InputError on unknown or missing sections and keys."""
+        parts = {field.name: type(field.default) for field in dataclasses.fields(cls)}
+        if not isinstance(values, dict) or set(values) != set(parts):
+            found = sorted(values) if isinstance(values, dict) else type(values).__name__
+            raise InputError(f"a run config has the sections {sorted(parts)}, found {found}")
+        return cls(**{name: _section(part, name, values[name]) for name, part in parts.items()})
+
+    def to_json(self) -> str:
+        """Return indented JSON text."""
+        return json.dumps(self.to_dict(), indent=2) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> RunConfig:
+        """Rebuild from `to_json`'s text; raises InputError on anything else."""
+        return cls.from_dict(json.loads(text))
+
+    def replace(self, **sections: dict[str, Any]) -> RunConfig:
+        """Return a copy with some fields changed, e.g. `replace(train={"seed": 1})`."""
+        changed = {name: dataclasses.replace(getattr(self, name), **values) for name, values in sections.items()}
+        return dataclasses.replace(self, **changed)
+
+
+def _section(part, name, values):
+    known = {field.name for field in dataclasses.fields(part)}
+    unknown = sorted(set(values) - known)
+    if unknown:
+        raise InputError(f"unknown key {unknown[0]!r} in config section {name!r}; known keys: {sorted(known)}")
+    # JSON has lists where the dataclasses have tuples.
+    return part(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
+
+
+PRESETS: dict[str, RunConfig] = {
+    # 1,797 handwritten digits of scikit-learn at 16x16: minutes on two CPU cores.
+    "digits16": RunConfig(
+        unet=UNetConfig(16, 1, (32, 64), attention_resolutions=(), heads=4, attention_dim=64, time_dim=128),
+        data=DataConfig("digits"),
+        train=TrainConfig(epochs=30, batch_size=64, learning_rate=1e-3, warmup_steps=100, ema_decay=0.995),
+    ),
+    # Fashion-MNIST padded to 32x32.
+    "fashion32": RunConfig(
+        unet=UNetConfig(32, 1, (32, 64, 128), attention_resolutions=(), heads=4, attention_dim=128, time_dim=256),
+        data=DataConfig("fashion_mnist", horizontal_flip=True),
+        train=TrainConfig(epochs=10, batch_size=64, learning_rate=5e-4, warmup_steps=500, ema_decay=0.999),
+    ),
+    # Faces small enough for a CPU.
+    "faces32": RunConfig(
+        unet=UNetConfig(32, 3, (32, 64, 128), attention_resolutions=(16,), heads=4, attention_dim=128, time_dim=256),
+        data=DataConfig("celeba", horizontal_flip=True),
+        train=TrainConfig(epochs=30, batch_size=32, learning_rate=4e-4, warmup_steps=500, ema_decay=0.999),
+    ),
+    # The course's network: CelebA at 64x64.
+    "celeba64": RunConfig(
+        data=DataConfig("celeba", horizontal_flip=True),
+        train=TrainConfig(epochs=10, batch_size=16, learning_rate=2e-4, warmup_steps=5000, ema_decay=0.9999),
+    ),
+}
+
+# The preset a dataset is trained with when --preset is not given.
+DEFAULT_PRESETS = {"digits": "digits16", "fashion_mnist": "fashion32", "celeba": "celeba64", "folder": "celeba64"}
