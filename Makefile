@@ -1,0 +1,47 @@
+# `make book` builds the book, `make test` runs every test. Both make the environment in .venv/ first.
+
+PYTHON ?= python3
+BIN = .venv/bin
+INSTALL = $(BIN)/pip install --quiet --disable-pip-version-check --no-compile --constraint constraints.txt
+export TF_CPP_MIN_LOG_LEVEL = 3
+export TF_ENABLE_ONEDNN_OPTS = 0
+
+.PHONY: book test notebooks serve bench clean
+
+book: .venv/book.stamp
+	$(BIN)/jupyter-book build . --quiet -W -n --keep-going
+	@echo "Open $(CURDIR)/_build/html/index.html"
+
+test: .venv/test.stamp
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pytest --nbval --nbval-current-env --nbval-sanitize-with tests/nbval_sanitize.cfg tests book
+
+# Execute the chapters whose text changed; ALL=1 executes every chapter.
+notebooks: .venv/book.stamp
+	$(BIN)/python book/_tools/notebooks.py $(if $(ALL),--all)
+
+serve: book
+	$(BIN)/python -m http.server --directory _build/html 8000
+
+bench: .venv/test.stamp
+	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
+
+clean:
+	rm -rf _build .venv
+
+# The environment is installed again when the project's requirements change.
+.venv/book.stamp: pyproject.toml constraints.txt | .venv
+	$(INSTALL) --editable ".[tf,book]"
+	touch $@
+
+# PyTorch is installed only where pip finds a wheel of it without an index (a folder named in PIP_FIND_LINKS):
+# what an index offers for Linux brings gigabytes of CUDA. Without PyTorch its tests are skipped, by name.
+.venv/test.stamp: .venv/book.stamp
+	$(INSTALL) --editable ".[tf,book,jax,test]"
+	-$(BIN)/pip download --quiet --no-index --no-deps --dest .venv/wheels torch 2> /dev/null && $(INSTALL) .venv/wheels/torch-*.whl
+	touch $@
+
+.venv:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12")'
+	$(PYTHON) -m venv .venv

@@ -1,0 +1,51 @@
+"""Make the built pages stand alone: MathJax and the explorers from the page's own folder, nothing from elsewhere."""
+
+from __future__ import annotations
+
+import importlib.util
+import pathlib
+
+from sphinx.util.fileutil import copy_asset
+
+EXPLORER = pathlib.Path(__file__).parents[2] / "ddpm_lib" / "explorer"
+
+
+def setup(app):
+    """Register with Sphinx."""
+    app.config.mathjax_path = "mathjax/tex-chtml-full.js"
+    app.connect("html-page-context", prepare_page, priority=900)
+    app.connect("build-finished", copy_scripts)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
+
+
+def prepare_page(app, pagename, templatename, context, doctree):
+    """Leave out the theme's Thebe scripts, which name an outside address; add the explorers where a page has one."""
+    scripts = context.get("script_files", [])
+    scripts[:] = [script for script in scripts if not is_thebe(script)]
+    if "<ddpm-" in context.get("body", ""):
+        for path in sorted(EXPLORER.glob("*.js")):
+            app.add_js_file(f"explorer/{path.name}", loading_method="defer")
+        for path in sorted(EXPLORER.glob("*.css")):
+            app.add_css_file(f"explorer/{path.name}")
+
+
+def is_thebe(script):
+    """Say whether a script element belongs to Thebe."""
+    inline = getattr(script, "attributes", {}).get("body") or ""
+    return "THEBE_JS_URL" in inline or "sphinx-thebe" in str(getattr(script, "filename", script))
+
+
+def copy_scripts(app, exception):
+    """Copy the explorers' front end and MathJax (its TeX input, its fonts, its accessibility tools) into the book."""
+    if exception or app.builder.format != "html":
+        return
+    static = pathlib.Path(app.outdir) / "_static"
+    for pattern in ("*.js", "*.css"):
+        for path in EXPLORER.glob(pattern):
+            copy_asset(path, static / "explorer")
+    # The package is named with hyphens, so it can be found but not imported by a statement.
+    package = importlib.util.find_spec("sphinx-mathjax-offline").submodule_search_locations[0]
+    mathjax = pathlib.Path(package) / "static" / "mathjax"
+    copy_asset(mathjax / "tex-chtml-full.js", static / "mathjax")
+    for folder in ("output/chtml", "a11y", "sre"):
+        copy_asset(mathjax / folder, static / "mathjax" / folder)
