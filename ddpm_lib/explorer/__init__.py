@@ -1,0 +1,6 @@
+"""Explorers: sliders over the noise schedule and the reverse process, the same in the book and in a notebook."""
+
+from ddpm_lib.explorer.numbers import prior_kl
+from ddpm_lib.explorer.widgets import SCRIPT, ScheduleExplorer
+
+__all__ = ["SCRIPT", "ScheduleExplorer", "prior_kl"]

@@ -1,0 +1,536 @@
+// The two explorers, as custom elements: <ddpm-schedule-explorer> and <ddpm-reverse-explorer>.
+// A page loads this file as a classic script, which also works from file://. A notebook gets the same text as a module
+// (see widgets.py). Everything is computed here; the numbers are those of ddpm_lib.schedules and mixture.py.
+globalThis.ddpmExplorers ??= (() => {
+  "use strict";
+  // Only a classic script has a current script: the address belongs to our own pages, never to a notebook's.
+  const ownPage = Boolean(document.currentScript);
+  const KINDS = ["linear", "cosine", "sigmoid"];
+  const TERMINAL_ALPHA_BAR_LIMIT = 1e-3;
+
+  // ---- Numbers -----------------------------------------------------------------------------------------------------
+
+  function betaTable({ kind, num_steps: T, beta_start, beta_end }) {
+    const betas = new Float64Array(T);
+    if (kind === "linear") {
+      const step = (beta_end - beta_start) / Math.max(T - 1, 1);
+      for (let i = 0; i < T; i++) betas[i] = i === T - 1 && T > 1 ? beta_end : beta_start + i * step;
+      return betas;
+    }
+    let curve; // alpha_bar as a function of progress 0..1, up to a common factor
+    if (kind === "cosine") {
+      curve = (progress) => Math.cos(((progress + 0.008) / 1.008) * Math.PI / 2) ** 2;
+    } else {
+      const falling = (argument) => 1 / (1 + Math.exp(argument));
+      const first = falling(-3), last = falling(3);
+      curve = (progress, i) => (falling(i === T ? 3 : -3 + i * (6 / T)) - last) / (first - last);
+    }
+    let before = curve(0, 0);
+    for (let i = 0; i < T; i++) {
+      const after = curve(i + 1 === T ? 1 : (i + 1) * (1 / T), i + 1);
+      betas[i] = Math.min(1 - after / before, 0.999);
+      before = after;
+    }
+    return betas;
+  }
+
+  function schedule(settings) {
+    const betas = betaTable(settings), T = betas.length;
+    const alphaBars = new Float64Array(T), posteriorVariances = new Float64Array(T), snr = new Float64Array(T);
+    let before = 1;
+    for (let i = 0; i < T; i++) {
+      alphaBars[i] = before * (1 - betas[i]);
+      posteriorVariances[i] = betas[i] * (1 - before) / (1 - alphaBars[i]);
+      snr[i] = alphaBars[i] / (1 - alphaBars[i]);
+      before = alphaBars[i];
+    }
+    return { betas, alphaBars, posteriorVariances, snr };
+  }
+
+  // KL(q(x_T | x_0) || N(0, I)) in bits per dimension: prior_kl in numbers.py has the formula.
+  const priorKL = (alphaBar, meanSquare) =>
+    (alphaBar * (meanSquare - 1) - Math.log1p(-alphaBar)) / (2 * Math.LN2);
+
+  function uniforms(seed) { // mulberry32
+    let state = Math.imul(seed + 1, 0x9e3779b1);
+    return () => {
+      state = (state + 0x6d2b79f5) | 0;
+      let bits = Math.imul(state ^ (state >>> 15), 1 | state);
+      bits = (bits + Math.imul(bits ^ (bits >>> 7), 61 | bits)) ^ bits;
+      return ((bits ^ (bits >>> 14)) >>> 0) / 2 ** 32;
+    };
+  }
+
+  function gaussians(count, seed) { // Box-Muller
+    const uniform = uniforms(seed), values = new Float64Array(count + 1);
+    for (let i = 0; i < count; i += 2) {
+      const radius = Math.sqrt(-2 * Math.log(1 - uniform())), angle = 2 * Math.PI * uniform();
+      values[i] = radius * Math.cos(angle);
+      values[i + 1] = radius * Math.sin(angle);
+    }
+    return values.subarray(0, count);
+  }
+
+  // ---- What both explorers share -----------------------------------------------------------------------------------
+
+  const show = (value) => value === 0 ? "0"
+    : Math.abs(value) < 1e-3 || Math.abs(value) >= 1e4 ? value.toExponential(3) : value.toPrecision(4);
+
+  function make(tag, properties = {}, ...children) {
+    const node = document.createElement(tag);
+    for (const [name, value] of Object.entries(properties)) {
+      if (name in node) node[name] = value; else node.setAttribute(name, value);
+    }
+    node.append(...children);
+    return node;
+  }
+
+  const html = (text) => document.createRange().createContextualFragment(text);
+
+  function isDark() {
+    const root = document.documentElement, body = document.body?.dataset ?? {};
+    const named = root.dataset.theme ?? root.getAttribute("theme"); // the book; Colab
+    if (named === "dark" || named === "light") return named === "dark";
+    if (body.jpThemeLight) return body.jpThemeLight === "false"; // JupyterLab
+    if (body.vscodeThemeKind) return body.vscodeThemeKind.includes("dark");
+    return matchMedia("(prefers-color-scheme: dark)").matches;
+  }
+
+  const STYLE = `
+:host { display: block; margin: 1.25rem 0; container-type: inline-size; color-scheme: light;
+  --paper: #fff; --ink: #1c2530; --soft: #5a6675; --line: #d5dbe2; --fill: #f3f5f8;
+  --blue: #0067a8; --orange: #b84a00; --warn: #fff4e5; }
+:host([dark]) { color-scheme: dark; --paper: #161b22; --ink: #e6ebf1; --soft: #a3afbd; --line: #39424e; --fill: #212933;
+  --blue: #62b8f5; --orange: #f5a04e; --warn: #3a2a14; }
+* { box-sizing: border-box; }
+.card { background: var(--paper); color: var(--ink); border: 1px solid var(--line); border-radius: 10px; padding: 14px 16px;
+  font: 14px/1.45 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; font-variant-numeric: tabular-nums; }
+header { display: flex; gap: 8px 12px; align-items: center; flex-wrap: wrap; margin-bottom: 12px; }
+header strong { font-size: 15px; margin-right: auto; }
+i { font-family: "STIX Two Math", Cambria, Georgia, serif; font-size: 1.06em; }
+sub { font-size: .72em; line-height: 0; }
+button, select { font: inherit; color: inherit; background: var(--fill); border: 1px solid var(--line); border-radius: 6px;
+  padding: 3px 10px; min-height: 30px; cursor: pointer; }
+button:hover, select:hover { border-color: var(--soft); }
+button.main { background: var(--blue); border-color: var(--blue); color: var(--paper); min-width: 84px; font-weight: 600; }
+:focus-visible { outline: 2px solid var(--blue); outline-offset: 2px; }
+fieldset { border: 0; margin: 0; padding: 0; display: flex; }
+legend { position: absolute; clip-path: inset(50%); width: 1px; height: 1px; overflow: hidden; }
+.choice { position: relative; }
+.choice input { position: absolute; inset: 0; width: 100%; height: 100%; margin: 0; opacity: 0; cursor: pointer; }
+.choice span { display: block; padding: 3px 11px; border: 1px solid var(--line); margin-left: -1px; background: var(--fill);
+  min-height: 30px; }
+.choice:first-of-type span { border-radius: 6px 0 0 6px; margin-left: 0; }
+.choice:last-of-type span { border-radius: 0 6px 6px 0; }
+.choice :checked + span { background: var(--blue); border-color: var(--blue); color: var(--paper); }
+.choice :focus-visible + span { outline: 2px solid var(--blue); outline-offset: 2px; }
+.sliders { display: grid; gap: 4px 28px; margin: 12px 0; }
+.slider { display: grid; grid-template-columns: 92px 1fr 62px; gap: 10px; align-items: center; min-height: 30px; }
+.slider output { text-align: right; }
+.slider[data-off] { opacity: .55; }
+input[type=range] { width: 100%; margin: 0; accent-color: var(--blue); min-height: 24px; cursor: pointer; }
+select, button, .choice span, input[type=range] { touch-action: manipulation; }
+figure { margin: 0; min-width: 0; }
+figcaption, .key { color: var(--soft); font-size: 12.5px; }
+figcaption b { color: var(--ink); font-weight: 600; }
+svg { display: block; width: 100%; height: 112px; cursor: ew-resize; touch-action: pan-y; overflow: visible; }
+svg text { font: 11px system-ui, sans-serif; fill: var(--soft); font-variant-numeric: tabular-nums; }
+.frame { fill: none; stroke: var(--line); }
+.guide { stroke: var(--line); stroke-dasharray: 2 3; }
+.curve { fill: none; stroke: var(--blue); stroke-width: 2; stroke-linejoin: round; }
+.start { fill: none; stroke: var(--soft); stroke-width: 1; opacity: .75; }
+.dashed { fill: none; stroke: var(--orange); stroke-width: 1.5; stroke-dasharray: 4 3; }
+.now { stroke: var(--ink); stroke-width: 1; }
+.dot { fill: var(--orange); stroke: var(--paper); stroke-width: 1.5; }
+canvas { display: block; width: 100%; border-radius: 4px; }
+.sharp { image-rendering: pixelated; }
+dl { display: grid; grid-template-columns: repeat(auto-fill, minmax(76px, 1fr)); gap: 4px 10px; margin: 12px 0; }
+dt { color: var(--soft); font-size: 12.5px; height: 20px; line-height: 20px; white-space: nowrap; }
+dd { margin: 0; font-weight: 600; }
+p { margin: 10px 0 0; }
+.warn { background: var(--warn); border-left: 3px solid var(--orange); border-radius: 4px; padding: 6px 10px; }
+.hint { color: var(--soft); font-size: 13px; }
+.said { position: absolute; clip-path: inset(50%); width: 1px; height: 1px; overflow: hidden; white-space: nowrap; }
+.view { display: grid; gap: 12px 18px; grid-template: "picture table" "sliders sliders" "charts charts" "strip strip" / 128px minmax(0, 1fr); }
+.charts { display: grid; gap: 10px 14px; grid-template-columns: 1fr 1fr; }
+.picture { grid-area: picture; }
+.view .charts { grid-area: charts; }
+.view .sliders { grid-area: sliders; margin: 0; }
+.view dl { grid-area: table; margin: 0; align-content: start; }
+.strip { grid-area: strip; display: grid; grid-template-columns: repeat(8, 1fr); gap: 4px; cursor: pointer; text-align: center; }
+.strip .near canvas { outline: 2px solid var(--orange); outline-offset: 1px; }
+.stage { height: 300px; border-radius: 4px; }
+.play { display: flex; gap: 8px; align-items: center; margin-top: 10px; }
+.play .slider { flex: 1; grid-template-columns: 1fr 76px; }
+@container (min-width: 600px) {
+  .view { grid-template: "picture charts" "strip strip" "sliders sliders" "table table" / 208px minmax(0, 1fr); }
+  dl { grid-template-columns: repeat(6, auto); justify-content: space-between; }
+  .sliders { grid-template-columns: 1fr 1fr; }
+  .strip { gap: 8px; }
+  .stage { height: 340px; }
+}
+@media print { button, .sliders, .play { display: none; } }
+`;
+
+  class Explorer extends HTMLElement {
+    connectedCallback() {
+      if (this.shadowRoot) return; // moved within the page
+      this.initial = {};
+      for (const [key, field] of Object.entries(this.constructor.fields)) {
+        this.initial[key] = this.read(key, this.getAttribute(key)) ?? field.value;
+      }
+      const names = [...document.querySelectorAll(`${this.localName}[name="${this.getAttribute("name")}"]`)];
+      const place = names.indexOf(this);
+      this.own = `${this.getAttribute("name")}${place > 0 ? place + 1 : ""}.`;
+      this.settings = { ...this.initial };
+      if (ownPage) {
+        for (const [key, text] of new URLSearchParams(location.search)) {
+          if (!key.startsWith(this.own)) continue;
+          const name = key.slice(this.own.length), value = this.read(name, text);
+          if (value !== undefined) this.settings[name] = value;
+        }
+      }
+      this.readings = {}; // the numbers shown, unrounded
+      this.controls = [];
+      this.said = make("p", { className: "said", role: "status" });
+      this.warning = make("p", { className: "warn", hidden: true });
+      this.card = make("div", { className: "card", role: "group", "aria-label": this.constructor.title });
+      this.attachShadow({ mode: "open" }).append(make("style", { textContent: STYLE }), this.card);
+      this.build();
+      this.card.append(this.said);
+      const repaint = () => { this.toggleAttribute("dark", isDark()); this.redraw(); };
+      const watcher = new MutationObserver(repaint);
+      watcher.observe(document.documentElement, { attributeFilter: ["data-theme", "theme"] });
+      if (document.body) watcher.observe(document.body, { attributeFilter: ["data-jp-theme-light"] });
+      matchMedia("(prefers-color-scheme: dark)").addEventListener("change", repaint);
+      new ResizeObserver(() => this.redraw()).observe(this.card);
+      this.change({});
+      repaint();
+    }
+
+    // A setting from text or a number; undefined where there is none or it makes no sense.
+    read(key, given) {
+      const field = this.constructor.fields[key];
+      if (!field || given === null || given === "") return undefined;
+      if (field.choices) return field.choices(this).includes(given) ? given : undefined;
+      const number = Number(given);
+      if (!Number.isFinite(number)) return undefined;
+      const inside = Math.min(Math.max(number, field.min), field.max);
+      return field.whole ? Math.round(inside) : inside;
+    }
+
+    change(values) {
+      Object.assign(this.settings, values);
+      this.settle(values);
+      for (const control of this.controls) control();
+      this.redraw();
+      clearTimeout(this.later);
+      this.later = setTimeout(() => this.tell(), 400);
+    }
+
+    // Once the sliders rest: the address, the screen reader, and the notebook's kernel learn of it.
+    tell() {
+      if (ownPage) {
+        const address = new URL(location.href);
+        for (const [key, value] of Object.entries(this.settings)) {
+          if (value === this.initial[key]) address.searchParams.delete(this.own + key);
+          else address.searchParams.set(this.own + key, value);
+        }
+        if (address.href !== location.href) history.replaceState(history.state, "", address);
+      }
+      if (this.spoken !== undefined && this.spoken !== this.sentence) this.said.textContent = this.sentence;
+      this.spoken = this.sentence;
+      this.dispatchEvent(new CustomEvent("settings", { detail: { ...this.settings } }));
+    }
+
+    redraw() {
+      this.frame ??= requestAnimationFrame(() => {
+        this.frame = undefined;
+        if (this.card.clientWidth) this.draw();
+      });
+    }
+
+    // `values` makes a slider of positions in a list; without it the slider runs over whole numbers.
+    slider(key, label, { values, most, off = () => false, text = String } = {}) {
+      const field = this.constructor.fields[key];
+      if (values && !values.includes(this.settings[key])) values = [...values, this.settings[key]].sort((a, b) => a - b);
+      const input = make("input", { type: "range", step: 1, min: values ? 0 : field.min, "data-key": key });
+      const output = make("output");
+      const row = make("label", { className: "slider" }, make("span", {}, html(label)), input, output);
+      input.addEventListener("input", () => this.change({ [key]: values ? values[input.value] : Number(input.value) }));
+      this.controls.push(() => {
+        const value = this.settings[key];
+        if (values && !values.includes(value)) values = [...values, value].sort((a, b) => a - b);
+        input.max = values ? values.length - 1 : most?.() ?? field.max;
+        input.value = values ? values.indexOf(value) : value;
+        output.textContent = text(value);
+        input.setAttribute("aria-valuetext", text(value));
+        input.disabled = off();
+        row.toggleAttribute("data-off", input.disabled);
+      });
+      return row;
+    }
+
+    choices(key, legend, labels = {}) {
+      const group = make("fieldset", {}, make("legend", { textContent: legend }));
+      for (const value of this.constructor.fields[key].choices(this)) {
+        const input = make("input", { type: "radio", name: key, value, "data-key": key });
+        input.addEventListener("change", () => this.change({ [key]: value }));
+        this.controls.push(() => { input.checked = this.settings[key] === value; });
+        group.append(make("label", { className: "choice" }, input, make("span", { textContent: labels[value] ?? value })));
+      }
+      return group;
+    }
+
+    menu(key, label) {
+      const options = this.constructor.fields[key].choices(this).map((value) => make("option", { value, textContent: value }));
+      const menu = make("select", { "aria-label": label, "data-key": key }, ...options);
+      menu.addEventListener("change", () => this.change({ [key]: menu.value }));
+      this.controls.push(() => { menu.value = this.settings[key]; });
+      return menu;
+    }
+
+    reset() {
+      const button = make("button", { type: "button", textContent: "Reset" });
+      button.addEventListener("click", () => this.change(this.initial));
+      return button;
+    }
+
+    table(rows) {
+      this.cells = {};
+      return make("dl", {}, ...Object.entries(rows).map(([key, label]) => {
+        this.cells[key] = make("dd", { "data-reading": key });
+        return make("div", {}, make("dt", {}, html(label)), this.cells[key]);
+      }));
+    }
+
+    fill(readings) {
+      this.readings = readings;
+      for (const [key, cell] of Object.entries(this.cells)) cell.textContent = show(readings[key]);
+    }
+  }
+
+  // ---- The schedule explorer ---------------------------------------------------------------------------------------
+
+  const decades = (low, high, mantissas) => {
+    const values = [];
+    for (let power = low; power < high; power++) for (const m of mantissas) values.push(Number(`${m}e${power}`));
+    return [...values, Number(`1e${high}`)];
+  };
+  const FINE = [1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8];
+  const SIDE = 64, STRIP = 8;
+
+  function checkerboard() {
+    const pixels = new Uint8Array(SIDE * SIDE * 3);
+    for (let i = 0; i < SIDE * SIDE; i++) {
+      pixels.fill(((i >> 3) + (i >> 9)) % 2 ? 255 : 0, 3 * i, 3 * i + 3);
+    }
+    return pixels;
+  }
+
+  class ScheduleExplorer extends Explorer {
+    static title = "Schedule explorer";
+    static data = ["pictures"];
+    static fields = {
+      kind: { value: "linear", choices: () => KINDS },
+      picture: { value: "checkerboard", choices: (self) => Object.keys(self.pictures) },
+      num_steps: { value: 1000, min: 2, max: 4000, whole: true },
+      t: { value: 250, min: 1, max: 4000, whole: true },
+      beta_start: { value: 1e-4, min: 1e-6, max: 0.5 },
+      beta_end: { value: 0.02, min: 1e-6, max: 0.999 },
+    };
+
+    get pictures() {
+      if (!this.decoded) {
+        this.decoded = {};
+        for (const [name, text] of Object.entries(JSON.parse(this.getAttribute("pictures") || "{}"))) {
+          this.decoded[name] = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+        }
+        this.decoded.checkerboard = checkerboard();
+      }
+      return this.decoded;
+    }
+
+    build() {
+      this.noise = gaussians(SIDE * SIDE * 3, 0); // drawn once: only the settings change the picture
+      const linear = () => this.settings.kind !== "linear";
+      const caption = (text) => make("figcaption", {}, html(text));
+      this.canvas = make("canvas", { className: "sharp", width: SIDE, height: SIDE, role: "img" });
+      this.caption = make("figcaption");
+      this.charts = ["beta", "alpha_bar", "snr", "posterior"].map(() => {
+        const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+        svg.setAttribute("aria-hidden", "true"); // the numbers below say it in words
+        const drag = (event) => {
+          const { left, width } = svg.getBoundingClientRect();
+          const share = (event.clientX - left - MARGIN.left) / (width - MARGIN.left - MARGIN.right);
+          this.change({ t: this.read("t", 1 + share * (this.settings.num_steps - 1)) });
+        };
+        svg.addEventListener("pointerdown", (event) => { svg.setPointerCapture(event.pointerId); drag(event); });
+        svg.addEventListener("pointermove", (event) => { if (event.buttons) drag(event); });
+        return svg;
+      });
+      const captions = [
+        "<b><i>β<sub>t</sub></i></b> noise added",
+        "<b><i>ᾱ<sub>t</sub></i></b> signal kept",
+        "<b>SNR</b> signal to noise, log",
+        "<b><i>β̃<sub>t</sub></i></b> posterior var., log",
+      ];
+      this.thumbnails = Array.from({ length: STRIP }, (_, place) => {
+        const canvas = make("canvas", { width: SIDE, height: SIDE }), label = make("figcaption");
+        const figure = make("figure", {}, canvas, label);
+        figure.addEventListener("click", () => this.change({ t: Math.max(1, this.stripStep(place)) }));
+        return { canvas, label, figure };
+      });
+      this.card.append(
+        make("header", {}, make("strong", { textContent: "Noise schedule" }), this.choices("kind", "Schedule"),
+          this.menu("picture", "Picture"), this.reset()),
+        make("div", { className: "view" },
+          make("figure", { className: "picture" }, this.canvas, this.caption),
+          make("div", { className: "charts" },
+            ...this.charts.map((svg, i) => make("figure", {}, caption(captions[i]), svg))),
+        make("div", { className: "strip", "aria-hidden": "true" }, ...this.thumbnails.map(({ figure }) => figure)),
+        make("div", { className: "sliders" },
+          this.slider("t", "step <i>t</i>", { most: () => this.settings.num_steps }),
+          this.slider("num_steps", "steps <i>T</i>", { values: [10, 20, 50, 100, 200, 300, 500, 700, 1000, 1500, 2000, 3000, 4000] }),
+          this.slider("beta_start", "<i>β</i><sub>1</sub> start", { values: decades(-5, -2, FINE), off: linear }),
+          this.slider("beta_end", "<i>β<sub>T</sub></i> end", { values: [...decades(-3, -1, FINE), 0.15, 0.2, 0.3, 0.5], off: linear })),
+        this.table({
+          beta: "<i>β<sub>t</sub></i>", alpha_bar: "<i>ᾱ<sub>t</sub></i>", snr: "SNR",
+          posterior_variance: "<i>β̃<sub>t</sub></i>", terminal_alpha_bar: "<i>ᾱ<sub>T</sub></i>",
+          prior_kl: "KL, bits/dim",
+        })),
+        this.warning,
+        make("p", { className: "hint" }, html(
+          "Look for: where the picture disappears, and whether <i>ᾱ<sub>T</sub></i> and KL end near 0. " +
+          "KL is between <i>q</i>(<i>x<sub>T</sub></i> | <i>x</i><sub>0</sub>) and the normal prior, for this picture. The noise never changes. " +
+          "Grey: the curve you started from; dashed: <i>β<sub>t</sub></i>. Drag in a curve to move <i>t</i>.")),
+      );
+      this.origin = schedule(this.initial);
+    }
+
+    // T keeps the place of t along the way, so that the pictures stay comparable.
+    settle(values) {
+      const s = this.settings;
+      if (values.num_steps && this.total && values.t === undefined) s.t = Math.round(s.t / this.total * s.num_steps);
+      this.total = s.num_steps;
+      s.t = Math.min(Math.max(s.t, 1), s.num_steps);
+    }
+
+    stripStep(place) { return Math.round(this.settings.num_steps * place / (STRIP - 1)); }
+
+    paint(canvas, pixels, alphaBar) {
+      const signal = Math.sqrt(alphaBar) / 127.5, spread = Math.sqrt(1 - alphaBar), offset = Math.sqrt(alphaBar);
+      const context = canvas.getContext("2d"), image = context.createImageData(SIDE, SIDE);
+      for (let i = 0, from = 0; i < image.data.length; i += 4) {
+        for (let c = 0; c < 3; c++, from++) {
+          image.data[i + c] = (signal * pixels[from] - offset + spread * this.noise[from] + 1) * 127.5; // clamped
+        }
+        image.data[i + 3] = 255;
+      }
+      context.putImageData(image, 0, 0);
+    }
+
+    draw() {
+      const s = this.settings, T = s.num_steps, i = s.t - 1, pixels = this.pictures[s.picture];
+      const tables = schedule(s), { betas, alphaBars, posteriorVariances, snr } = tables;
+      let squares = 0;
+      for (const value of pixels) squares += (value / 127.5 - 1) ** 2;
+      const terminal = alphaBars[T - 1];
+      this.fill({
+        beta: betas[i], alpha_bar: alphaBars[i], snr: snr[i], posterior_variance: posteriorVariances[i],
+        terminal_alpha_bar: terminal, prior_kl: priorKL(terminal, squares / pixels.length),
+      });
+      const { readings } = this;
+
+      this.warning.hidden = terminal <= TERMINAL_ALPHA_BAR_LIMIT;
+      const share = (100 * Math.sqrt(terminal)).toPrecision(2);
+      this.warning.textContent = this.warning.hidden ? "" :
+        `ᾱ at T is ${show(terminal)}: ${share} % of the picture's amplitude is left in x at T, but sampling starts from pure ` +
+        `noise. Raise ${s.kind === "linear" ? "T or β at T" : "T"}.`;
+      this.sentence = `${s.kind}, t ${s.t} of ${T}: beta ${show(readings.beta)}, alpha bar ${show(readings.alpha_bar)}, ` +
+        `signal to noise ${show(readings.snr)}, KL to the prior ${show(readings.prior_kl)} bits per dimension. ` +
+        this.warning.textContent;
+
+      // The axis holds all but the last steps: a cosine schedule ends in a spike of 0.999.
+      const usual = Math.max(betas[0], betas[Math.floor(0.97 * (T - 1))]);
+      const top = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1].find((limit) => usual <= limit);
+      const log = (table) => table.map((value) => Math.log10(value));
+      const power = (exponent) => [exponent, `1e${exponent}`];
+      const now = i / Math.max(T - 1, 1);
+      const same = Object.keys(s).every((key) => ["t", "picture"].includes(key) || s[key] === this.initial[key]);
+      const old = (table) => same ? [] : [["start", table]];
+      const plot = (at, low, high, ticks, curves) => chart(this.charts[at], { low, high, ticks, curves, now, T });
+      plot(0, 0, top, [[0, "0"], [top, `${top}`]], [...old(this.origin.betas), ["curve", betas]]);
+      plot(1, 0, 1, [[0, "0"], [1, "1"]], [...old(this.origin.alphaBars), ["curve", alphaBars]]);
+      plot(2, -9, 5, [power(-8), power(-4), [0, "1"], power(4)], [...old(log(this.origin.snr)), ["curve", log(snr)]]);
+      plot(3, -7, 0, [power(-6), power(-3), [0, "1"]],
+        [...old(log(this.origin.posteriorVariances)), ["dashed", log(betas)], ["curve", log(posteriorVariances)]]);
+
+      this.paint(this.canvas, pixels, alphaBars[i]);
+      this.canvas.setAttribute("aria-label", `The picture ${s.picture} with the noise of step ${s.t}`);
+      this.caption.replaceChildren(html(
+        `<b><i>x<sub>t</sub></i></b> = ${Math.sqrt(alphaBars[i]).toFixed(3)} <i>x</i><sub>0</sub> + ` +
+        `${Math.sqrt(1 - alphaBars[i]).toFixed(3)} <i>ε</i>`));
+      const nearest = Math.round(s.t / T * (STRIP - 1));
+      this.thumbnails.forEach(({ canvas, label, figure }, place) => {
+        const step = this.stripStep(place);
+        this.paint(canvas, pixels, step ? alphaBars[step - 1] : 1);
+        label.textContent = step;
+        figure.classList.toggle("near", place === nearest);
+      });
+    }
+  }
+
+  const MARGIN = { left: 34, right: 6, top: 6, bottom: 17 };
+
+  function chart(svg, { low, high, ticks, curves, now, T }) {
+    const width = svg.clientWidth, height = svg.clientHeight;
+    const across = width - MARGIN.left - MARGIN.right, down = height - MARGIN.top - MARGIN.bottom;
+    const y = (value) => (high - value) / (high - low) * down;
+    const stride = (table) => Math.max(1, Math.floor(table.length / across));
+    const path = (table) => {
+      let d = "", pen = "M";
+      const last = table.length - 1;
+      for (let i = 0; i <= last; i = i === last ? i + 1 : Math.min(i + stride(table), last)) {
+        if (!Number.isFinite(table[i])) { pen = "M"; continue; } // log of 0
+        d += `${pen}${(i / Math.max(last, 1) * across).toFixed(1)},${Math.min(y(table[i]), 9 * down).toFixed(1)}`;
+        pen = "L";
+      }
+      return d;
+    };
+    const main = curves[curves.length - 1][1], value = main[Math.round(now * (main.length - 1))];
+    const dot = Number.isFinite(value) && value >= low && value <= high;
+    svg.innerHTML =
+      ticks.map(([at, text]) => `<text x="${MARGIN.left - 5}" y="${MARGIN.top + y(at) + 4}" text-anchor="end">${text}</text>` +
+        `<line class="guide" x1="${MARGIN.left}" x2="${width - MARGIN.right}" y1="${MARGIN.top + y(at)}" y2="${MARGIN.top + y(at)}"/>`).join("") +
+      `<rect class="frame" x="${MARGIN.left}" y="${MARGIN.top}" width="${across}" height="${down}"/>` +
+      `<text x="${MARGIN.left}" y="${height - 3}">1</text><text x="${width - MARGIN.right}" y="${height - 3}" text-anchor="end">${T}</text>` +
+      `<svg x="${MARGIN.left}" y="${MARGIN.top}" width="${across}" height="${down}" style="overflow:hidden;width:${across}px;height:${down}px">` +
+      curves.map(([name, table]) => `<path class="${name}" d="${path(table)}"/>`).join("") + "</svg>" +
+      `<g transform="translate(${MARGIN.left},${MARGIN.top})"><line class="now" x1="${now * across}" x2="${now * across}" y1="0" y2="${down}"/>` +
+      (dot ? `<circle class="dot" cx="${now * across}" cy="${y(value)}" r="4.5"/>` : "") + "</g>";
+  }
+
+  const ELEMENTS = { "ddpm-schedule-explorer": ScheduleExplorer };
+  for (const [tag, type] of Object.entries(ELEMENTS)) if (!customElements.get(tag)) customElements.define(tag, type);
+
+  // For anywidget: the element, with its settings tied to the traits of the same names.
+  const widget = (tag) => ({
+    render({ model, el }) {
+      const element = document.createElement(tag), keys = Object.keys(ELEMENTS[tag].fields);
+      for (const name of ELEMENTS[tag].data) element.setAttribute(name, JSON.stringify(model.get(name)));
+      for (const key of keys) element.setAttribute(key, model.get(key));
+      element.addEventListener("settings", ({ detail }) => {
+        const changed = keys.filter((key) => model.get(key) !== detail[key]);
+        for (const key of changed) model.set(key, detail[key]);
+        if (changed.length) model.save_changes();
+      });
+      for (const key of keys) model.on(`change:${key}`, () => {
+        if (model.get(key) !== element.settings?.[key]) element.change({ [key]: model.get(key) });
+      });
+      el.append(element);
+    },
+  });
+
+  return { schedule, priorKL, gaussians, widget };
+})();

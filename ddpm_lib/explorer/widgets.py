@@ -1,0 +1,119 @@
+"""The explorers as notebook widgets, which also print themselves as HTML for the book."""
+
+from __future__ import annotations
+
+import base64
+import html
+import json
+import pathlib
+import sys
+
+import anywidget
+import numpy as np
+import traitlets
+
+from ddpm_lib.config import InputError
+from ddpm_lib.explorer import figures, pictures
+from ddpm_lib.schedules import build_schedule
+
+SCRIPT = pathlib.Path(__file__).with_name("explorers.js")
+KINDS = ("linear", "cosine", "sigmoid")
+
+
+class _Explorer(anywidget.AnyWidget):
+    """A custom element of `explorers.js` with a trait for each of its attributes.
+
+    Args:
+        name: the element's name in the page's address; two explorers of one page that have the same name are told
+            apart by their order.
+        settings: traits of the class.
+    """
+
+    tag = ""
+    settings: tuple[str, ...] = ()  # traits that sliders move
+    data: tuple[str, ...] = ()  # traits that hold tables
+
+    def __init__(self, name: str, **settings):
+        unknown = sorted(set(settings) - set(self.class_own_traits()))
+        if unknown:
+            raise InputError(
+                f"unknown setting {unknown[0]!r}: choose from {', '.join(sorted(self.class_own_traits()))}"
+            )
+        try:
+            super().__init__(**settings)
+        except traitlets.TraitError as error:
+            raise InputError(str(error)) from error
+        self.name = name
+
+    def _repr_mimebundle_(self, **kwargs):
+        data, metadata = super()._repr_mimebundle_(**kwargs)
+        if "google.colab" not in sys.modules:  # Colab would choose the HTML, which has no script there
+            data["text/html"] = self.to_html()
+        return data, metadata
+
+    def to_html(self) -> str:
+        """Return the element with its settings; inside stands a figure for pages without scripts, and GitHub."""
+        attributes = {"name": self.name}
+        attributes |= {key: getattr(self, key) for key in self.settings}
+        attributes |= {key: json.dumps(getattr(self, key)) for key in self.data}
+        text = "".join(f' {key}="{html.escape(str(value))}"' for key, value in attributes.items())
+        png, description = self.figure()
+        encoded = base64.b64encode(png).decode()
+        return (
+            f"<{self.tag}{text}>\n"
+            f'<p><img src="data:image/png;base64,{encoded}" alt="{html.escape(description)}" width="640"></p>\n'
+            "<p><em>A still picture of an interactive figure: its sliders work in the rendered book with scripts on, "
+            f"and in a running notebook.</em></p>\n</{self.tag}>"
+        )
+
+
+class ScheduleExplorer(_Explorer):
+    """Sliders over the noise schedule, with its curves, a noised picture, and the numbers at step t.
+
+    Args:
+        kind: linear, cosine or sigmoid.
+        num_steps: T, 2..4000.
+        t: the step shown, 1..T: the paper's numbers, not the index.
+        beta_start: beta_1, linear only.
+        beta_end: beta_T, linear only.
+        picture: cat, coffee or checkerboard, or an (H, W) or (H, W, 3) uint8 array, which is shrunk to 64x64.
+        name: see `_Explorer`.
+
+    Raises:
+        InputError: if a setting is unknown or out of range.
+    """
+
+    _esm = SCRIPT.read_text("utf-8") + 'export default globalThis.ddpmExplorers.widget("ddpm-schedule-explorer");\n'
+    tag = "ddpm-schedule-explorer"
+    settings = ("kind", "num_steps", "t", "beta_start", "beta_end", "picture")
+    data = ("pictures",)
+
+    kind = traitlets.Enum(KINDS, "linear").tag(sync=True)
+    num_steps = traitlets.Int(1000, min=2, max=4000).tag(sync=True)
+    t = traitlets.Int(250, min=1, max=4000).tag(sync=True)
+    beta_start = traitlets.Float(1e-4, min=1e-6, max=0.5).tag(sync=True)
+    beta_end = traitlets.Float(0.02, min=1e-6, max=0.999).tag(sync=True)
+    picture = traitlets.Unicode("cat").tag(sync=True)
+    pictures = traitlets.Dict().tag(sync=True)
+
+    def __init__(self, kind="linear", *, picture="cat", name="schedule", **settings):
+        shown = {key: pictures.picture(key) for key in pictures.NAMES}
+        if not isinstance(picture, str):
+            shown = {"yours": pictures.shrink(picture)} | shown
+            picture = "yours"
+        elif picture not in shown:
+            raise InputError(f"unknown picture {picture!r}: choose {', '.join(shown)}, or give a uint8 array")
+        self._shown = shown[picture]
+        if settings.get("t", 1) > settings.get("num_steps", 1000):
+            raise InputError(f"t is {settings['t']}, but the schedule has {settings.get('num_steps', 1000)} steps")
+        del shown["checkerboard"]  # the script draws its own
+        encoded = {key: base64.b64encode(np.ascontiguousarray(pixels)).decode() for key, pixels in shown.items()}
+        super().__init__(name, kind=kind, picture=picture, pictures=encoded, **settings)
+
+    def figure(self) -> tuple[bytes, str]:
+        """Draw the still picture: PNG bytes and their description."""
+        schedule = build_schedule(self.kind, self.num_steps, self.beta_start, self.beta_end)
+        return figures.schedule_figure(schedule, self._shown, self.t), (
+            f"Four curves over the steps of a {self.kind} schedule with T = {self.num_steps}: beta, alpha-bar, "
+            f"signal-to-noise ratio and posterior variance. Below them a picture turns into noise."
+        )
