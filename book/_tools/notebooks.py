@@ -67,10 +67,11 @@ def refresh_bootstrap(source: pathlib.Path) -> None:
 def cells(notebook: nbformat.NotebookNode) -> list[tuple]:
     """Return what a chapter's text and its notebook must share: type, source and metadata of every cell."""
     volatile = {"execution", "collapsed", "trusted"}
-    return [
-        (cell.cell_type, cell.source.rstrip(), {key: value for key, value in cell.metadata.items() if key not in volatile})
-        for cell in notebook.cells
-    ]
+
+    def kept(metadata):
+        return {key: value for key, value in metadata.items() if key not in volatile}
+
+    return [(cell.cell_type, cell.source.rstrip(), kept(cell.metadata)) for cell in notebook.cells]
 
 
 def is_current(source: pathlib.Path) -> bool:

@@ -1,0 +1,196 @@
+"""The chapters' notebooks against their sources, and the built pages."""
+
+import importlib
+import inspect
+import pathlib
+import pkgutil
+import re
+import sys
+import urllib.parse
+
+import jupytext
+import nbformat
+import pytest
+import yaml
+from bs4 import BeautifulSoup
+
+import ddpm_lib
+
+ROOT = pathlib.Path(__file__).parents[1]
+BOOK = ROOT / "book"
+sys.path.insert(0, str(BOOK / "_tools"))
+import notebooks  # noqa: E402
+
+CHAPTERS = notebooks.sources()
+NOT_COMPARED = {"nbval-ignore-output", "nbval-skip", "raises-exception"}
+every_chapter = pytest.mark.parametrize("source", CHAPTERS, ids=lambda path: path.stem)
+
+
+def read(source):
+    """Read the executed notebook beside a chapter's text."""
+    return nbformat.read(source.with_suffix(".ipynb"), as_version=4)
+
+
+def code_cells(notebook):
+    """List the cells that hold code."""
+    return [cell for cell in notebook.cells if cell.cell_type == "code" and cell.source.strip()]
+
+
+def printed(cell):
+    """Join what a cell prints or returns as text; pictures and their textual names do not count."""
+    parts = []
+    for output in cell.outputs:
+        data = output.get("data", {})
+        pictured = any(kind.startswith("image/") or kind == "text/html" for kind in data)
+        parts += [output.get("text", ""), "" if pictured else data.get("text/plain", "")]
+    return "".join(parts)
+
+
+def test_every_chapter_is_in_the_table_of_contents():
+    assert CHAPTERS
+    listed = re.findall(r"file: book/(\d\w+)", (ROOT / "_toc.yml").read_text("utf8"))
+    assert listed == [path.stem for path in CHAPTERS], "in reading order"
+
+
+@every_chapter
+def test_notebook_is_the_executed_source(source):
+    notebook = read(source)
+    assert notebooks.cells(notebook) == notebooks.cells(jupytext.read(source)), "run `make notebooks`"
+    code = code_cells(notebook)
+    assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1)), "not executed from top to bottom"
+    failed = {output.get("ename") for cell in code for output in cell.outputs if output.output_type == "error"}
+    assert not failed, f"a cell raised {failed}"
+
+
+@every_chapter
+def test_outputs_are_compared(source):
+    """A notebook test is worth what it compares: numbers, in most cells."""
+    code = code_cells(read(source))
+    ignored = [cell for cell in code if NOT_COMPARED & set(cell.metadata.get("tags", []))]
+    assert len(ignored) <= len(code) / 5
+    numeric = [cell for cell in code if cell not in ignored and re.search(r"\d", printed(cell))]
+    assert len(numeric) >= 3, f"only {len(numeric)} cells print numbers"
+
+
+@every_chapter
+def test_outputs_hold_nothing_random(source):
+    notebook = read(source)
+    assert "widgets" not in notebook.metadata, "stored widget state"
+    text = nbformat.writes(notebook)
+    assert notebooks.WIDGET_VIEW not in text
+    assert not re.search(r"\bat 0x[0-9a-f]{6,}", text)
+    assert not [output for cell in code_cells(notebook) for output in cell.outputs if output.get("name") == "stderr"]
+
+
+@every_chapter
+def test_first_cell_is_the_bootstrap(source):
+    first = notebooks.FIRST_CODE_CELL.search(source.read_text("utf8"))
+    assert first.group() == notebooks.bootstrap_cell(), "run `make notebooks`"
+
+
+@every_chapter
+def test_pictures_of_cells_are_described(source):
+    for cell in code_cells(read(source)):
+        if any(kind.startswith("image/") for output in cell.outputs for kind in output.get("data", {})):
+            rendering = cell.metadata.get("mystnb", {})
+            alt = rendering.get("image", {}).get("alt") or rendering.get("figure", {}).get("alt") or ""
+            assert len(alt) >= 20, f"no alt text on the picture of:\n{cell.source}"
+
+
+# ---- The built pages ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def pages(built_book):
+    """Parse every page of the built book: {path: soup}."""
+    paths = [path for path in built_book.rglob("*.html") if "_static" not in path.parts]
+    return {path: BeautifulSoup(path.read_text("utf8"), "html.parser") for path in paths}
+
+
+def test_links_inside_the_book_lead_somewhere(pages):
+    ids = {path: {tag["id"] for tag in soup.find_all(id=True)} for path, soup in pages.items()}
+    bad = []
+    for path, soup in pages.items():
+        for tag in soup.find_all(["a", "link", "script", "img"]):
+            address = tag.get("href") or tag.get("src")
+            if not address or re.match(r"\w+:|//", address):
+                continue
+            file, _, fragment = address.partition("#")
+            target = (path.parent / urllib.parse.unquote(file.partition("?")[0])).resolve() if file else path
+            if not target.exists():
+                bad.append(f"{path.name}: {address} (no such file)")
+            elif fragment and target in ids and urllib.parse.unquote(fragment) not in ids[target]:
+                bad.append(f"{path.name}: {address} (no such place)")
+    assert not bad, bad
+
+
+def test_pages_take_nothing_from_outside(pages):
+    outside = [
+        (path.name, address)
+        for path, soup in pages.items()
+        for tag in soup.find_all(["script", "img", "iframe", "link", "source"])
+        if re.match(r"https?:|//", address := tag.get("src") or tag.get("href") or "")
+        and (tag.name != "link" or "stylesheet" in tag.get("rel", []))
+    ]
+    assert not outside
+    for path in pages:
+        assert not re.search(r"require(?:\.min)?\.js|html-manager|thebe", path.read_text("utf8")), path.name
+
+
+def test_every_image_is_described(pages):
+    for path, soup in pages.items():
+        article = soup.find("article")
+        for image in article.find_all("img") if article else []:
+            alt = image.get("alt", "")
+            assert len(alt) >= 20 and not alt.endswith(".png"), f"{path.name}: {image.get('src', '')[:80]}"
+
+
+@every_chapter
+def test_colab_button_opens_the_notebook(source, pages, built_book):
+    repository = yaml.safe_load((ROOT / "_config.yml").read_text("utf8"))["repository"]
+    soup = pages[built_book / "book" / f"{source.stem}.html"]
+    [link] = {tag["href"] for tag in soup.find_all("a", href=True) if "colab.research" in tag["href"]}
+    name = repository["url"].removeprefix("https://github.com/")
+    ending = f"/github/{name}/blob/{repository['branch']}/book/{source.stem}.ipynb"
+    assert link.endswith(ending)
+    assert source.with_suffix(".ipynb").exists()
+
+
+def public_functions():
+    """Yield the full name of every public function and class of the library."""
+    for module_info in pkgutil.iter_modules(ddpm_lib.__path__, "ddpm_lib."):
+        module = importlib.import_module(module_info.name)
+        for name, value in vars(module).items():
+            is_ours = getattr(value, "__module__", "").startswith(module_info.name)
+            if not name.startswith("_") and is_ours and (inspect.isfunction(value) or inspect.isclass(value)):
+                yield f"{module_info.name}.{name}"
+
+
+def test_api_page_lists_every_public_function(pages, built_book):
+    ids = {tag["id"] for tag in pages[built_book / "book" / "api.html"].find_all(id=True)}
+    assert not [name for name in public_functions() if name not in ids]
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_pages_in_a_browser(built_book, pages, chromium, width):
+    """From the disk, without a network: no outside request, no error, equations set, nothing wider than the screen."""
+    context = chromium.new_context(viewport={"width": width, "height": 850})
+    context.set_offline(True)
+    for path in sorted(pages):
+        if path.parent.name != "book":
+            continue
+        page, requests, errors = context.new_page(), [], []
+        page.on("request", lambda request, to=requests: to.append(request.url))
+        page.on("pageerror", lambda error, to=errors: to.append(str(error)))
+        page.on("console", lambda message, to=errors: to.append(message.text) if message.type == "error" else None)
+        page.goto(path.as_uri())
+        page.wait_for_function("!window.MathJax || (MathJax.startup && MathJax.startup.promise)")
+        page.evaluate("window.MathJax && MathJax.startup.promise")
+        assert not [url for url in requests if url.startswith(("http", "//"))], path.name
+        assert not errors, f"{path.name}: {errors}"
+        assert page.locator("mjx-merror").count() == 0, f"{path.name}: an equation that MathJax cannot read"
+        unset = page.locator(".math").count() - page.locator(".math:has(mjx-container)").count()
+        assert unset == 0, f"{path.name}: {unset} equations not set"
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, f"{path.name}: wider than the screen"
+        page.close()
+    context.close()

@@ -1,0 +1,90 @@
+"""The picture of the library: who may import whom. Arrows point one way; a lower room never imports a higher one."""
+
+import ast
+import pathlib
+import sys
+
+import pytest
+
+LIBRARY = pathlib.Path(__file__).parents[1] / "ddpm_lib"
+
+# What each module may import beside the standard library and `config.InputError`.
+MAY_IMPORT = {
+    "__init__": {"checkpoints"},
+    "config": set(),
+    "schedules": {"numpy"},
+    "images": {"numpy", "PIL"},
+    "diffusion": {"keras", "numpy", "schedules"},
+    "unet": {"keras", "numpy", "config"},
+    "hardware": {"keras", "numpy", "config", "tensorflow", "jax", "torch"},
+    "distribution": {"keras", "tensorflow", "jax", "torch"},
+    "sampling": {"keras", "numpy", "tqdm", "schedules", "diffusion", "hardware"},
+    "data": {"keras", "numpy", "PIL", "sklearn", "tqdm", "config", "images", "ddpm_lib"},
+    "training": {
+        *("keras", "numpy", "matplotlib"),
+        *("config", "schedules", "images", "diffusion", "unet", "hardware", "sampling", "data"),
+    },
+    "checkpoints": {"keras", "numpy", "config", "schedules", "unet", "hardware", "training"},
+    "evaluation": {"keras", "numpy", "scipy", "schedules", "diffusion", "sampling", "images"},
+    "exercises": {"numpy", "schedules"},
+    "explorer": {
+        *("numpy", "matplotlib", "PIL", "skimage", "anywidget", "traitlets"),
+        *("schedules", "images", "explorer"),
+    },
+    "cli": {
+        *("keras", "numpy", "tqdm"),
+        *("config", "images", "hardware", "sampling", "data", "training", "checkpoints", "evaluation"),
+    },
+}
+FILES = sorted(LIBRARY.rglob("*.py"))
+
+
+def room(path):
+    """Name the module or subpackage that a file belongs to."""
+    return path.relative_to(LIBRARY).parts[0].removesuffix(".py")
+
+
+def imports(path):
+    """List what a file imports, at the top or inside functions: rooms of ddpm_lib, and other packages."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text("utf8"))):
+        if isinstance(node, ast.Import):
+            modules = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            if node.module == "ddpm_lib.config" and [alias.name for alias in node.names] == ["InputError"]:
+                continue
+            whole = node.module == "ddpm_lib"  # `from ddpm_lib import images` names a module
+            modules = [f"ddpm_lib.{alias.name}" if whole else node.module for alias in node.names]
+        else:
+            continue
+        for module in modules:
+            parts = module.split(".")
+            inside = parts[0] == "ddpm_lib" and len(parts) > 1 and parts[1] != "__version__"
+            found.add(parts[1] if inside else parts[0])
+    return found - set(sys.stdlib_module_names)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(LIBRARY)))
+def test_imports_follow_the_picture(path):
+    assert room(path) in MAY_IMPORT, f"a new room: say in MAY_IMPORT what {room(path)} may import"
+    forbidden = imports(path) - MAY_IMPORT[room(path)]
+    assert not forbidden, f"{path.name} must not import {sorted(forbidden)}"
+
+
+def test_the_picture_has_no_cycle():
+    """Take away, again and again, the rooms that import no other room that is left."""
+    left = {name: MAY_IMPORT[name] & MAY_IMPORT.keys() - {name} for name in MAY_IMPORT}
+    while left:
+        free = {name for name, targets in left.items() if not targets & left.keys()}
+        assert free, f"these import one another: {sorted(left)}"
+        left = {name: targets for name, targets in left.items() if name not in free}
+
+
+def test_the_reader_of_imports_sees_every_form(tmp_path):
+    source = tmp_path / "module.py"
+    source.write_text(
+        "import os, numpy as np\nfrom keras import ops\nfrom ddpm_lib.config import InputError\n"
+        "from ddpm_lib import images, __version__\ndef late():\n    import ddpm_lib.training\n"
+    )
+    assert imports(source) == {"numpy", "keras", "images", "ddpm_lib", "training"}
