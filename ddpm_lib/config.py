@@ -81,6 +81,7 @@ class TrainConfig:
 class RunConfig:
     """One training run: network, schedule, data and optimization."""
 
+    preset: str = "celeba64"  # where the settings came from
     unet: UNetConfig = UNetConfig()
     diffusion: DiffusionConfig = DiffusionConfig()
     data: DataConfig = DataConfig()
@@ -96,8 +97,8 @@ class RunConfig:
         parts = {field.name: type(field.default) for field in dataclasses.fields(cls)}
         if not isinstance(values, dict) or set(values) != set(parts):
             found = sorted(values) if isinstance(values, dict) else type(values).__name__
-            raise InputError(f"a run config has the sections {sorted(parts)}, found {found}")
-        return cls(**{name: _section(part, name, values[name]) for name, part in parts.items()})
+            raise InputError(f"a run config has the keys {sorted(parts)}, found {found}")
+        return cls(**{name: _part(kind, name, values[name]) for name, kind in parts.items()})
 
     def to_json(self) -> str:
         """Return indented JSON text."""
@@ -114,30 +115,35 @@ class RunConfig:
         return dataclasses.replace(self, **changed)
 
 
-def _section(part, name, values):
-    known = {field.name for field in dataclasses.fields(part)}
+def _part(kind, name, values):
+    if not dataclasses.is_dataclass(kind):
+        return values
+    known = {field.name for field in dataclasses.fields(kind)}
     unknown = sorted(set(values) - known)
     if unknown:
         raise InputError(f"unknown key {unknown[0]!r} in config section {name!r}; known keys: {sorted(known)}")
     # JSON has lists where the dataclasses have tuples.
-    return part(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
+    return kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
 
 
 PRESETS: dict[str, RunConfig] = {
     # 1,797 handwritten digits of scikit-learn at 16x16: minutes on two CPU cores.
     "digits16": RunConfig(
+        preset="digits16",
         unet=UNetConfig(16, 1, (32, 64), attention_resolutions=(), heads=4, attention_dim=64, time_dim=128),
         data=DataConfig("digits"),
         train=TrainConfig(epochs=30, batch_size=64, learning_rate=1e-3, warmup_steps=100, ema_decay=0.995),
     ),
     # Fashion-MNIST padded to 32x32.
     "fashion32": RunConfig(
+        preset="fashion32",
         unet=UNetConfig(32, 1, (32, 64, 128), attention_resolutions=(), heads=4, attention_dim=128, time_dim=256),
         data=DataConfig("fashion_mnist", horizontal_flip=True),
         train=TrainConfig(epochs=10, batch_size=64, learning_rate=5e-4, warmup_steps=500, ema_decay=0.999),
     ),
     # Faces small enough for a CPU.
     "faces32": RunConfig(
+        preset="faces32",
         unet=UNetConfig(32, 3, (32, 64, 128), attention_resolutions=(16,), heads=4, attention_dim=128, time_dim=256),
         data=DataConfig("celeba", horizontal_flip=True),
         train=TrainConfig(epochs=30, batch_size=32, learning_rate=4e-4, warmup_steps=500, ema_decay=0.999),

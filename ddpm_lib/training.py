@@ -1,0 +1,344 @@
+"""Training: Algorithm 1 of Ho et al. (2020) as a `keras.Model`, with an average of its weights.
+
+Everything random is a function of (seed, global step), so that a resumed run repeats what an uninterrupted one does.
+"""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import math
+import os
+import pathlib
+import signal
+
+import keras
+import numpy as np
+from keras import ops
+
+from ddpm_lib import images
+from ddpm_lib.config import InputError, RunConfig, TrainConfig
+from ddpm_lib.data import Batches
+from ddpm_lib.diffusion import add_noise
+from ddpm_lib.hardware import compiled
+from ddpm_lib.sampling import ddim_sample, noise_per_image
+from ddpm_lib.schedules import build_schedule
+from ddpm_lib.unet import build_unet
+
+register = keras.saving.register_keras_serializable(package="ddpm_lib")
+
+# The loss is also kept by quarter of the schedule: quarter 1 is nearly clean images, quarter 4 nearly pure noise.
+NUM_QUARTERS = 4
+
+
+@register
+class DiffusionTrainer(keras.Model):
+    """Fits a U-Net to the noise in x_t, and keeps an exponential moving average (EMA) of its weights.
+
+    Ho et al. (2020), Algorithm 1 and Eq. 14. `fit` it on x_0 (B, H, W, C) float32 in [-1, 1], or call `fit_run`.
+
+    Args:
+        config: the whole run, as `RunConfig` or as the dictionary it turns into.
+        rows: the history of the epochs behind it, for a trainer that is read back from a file.
+    """
+
+    def __init__(self, config: RunConfig | dict, rows: list[dict] | None = None, **kwargs):
+        # Images stay float32 here; the network casts for itself.
+        super().__init__(**{"name": "ddpm", **kwargs, "autocast": False})
+        self.run = config if isinstance(config, RunConfig) else RunConfig.from_dict(config)
+        self.rows = list(rows or [])
+        self.schedule = build_schedule(**dataclasses.asdict(self.run.diffusion))
+        self.network = build_unet(self.run.unet, self.run.train.precision)
+        self.ema_network = build_unet(self.run.unet, self.run.train.precision)
+        self.ema_network.trainable = False
+        self.ema_network.set_weights(self.network.get_weights())
+        self.predict_noise = compiled(self.ema_network)
+
+        self.seed_generator = keras.random.SeedGenerator(self.run.train.seed)
+        self.global_step = self._counter("global_step", (), "int32")
+        self.loss_sums = self._counter("loss_sums", (NUM_QUARTERS,), "float32")
+        self.loss_counts = self._counter("loss_counts", (NUM_QUARTERS,), "float32")
+
+        self.compile(make_optimizer(self.run.train), jit_compile=self.run.train.jit)
+        self.optimizer.build(self.network.trainable_variables)
+        self.built = True
+
+    def _counter(self, name, shape, dtype):
+        return self.add_weight(shape=shape, initializer="zeros", dtype=dtype, trainable=False, name=name)
+
+    def call(self, x_0, training=False):
+        """Draw a step and noise for every image, and predict the noise: Algorithm 1, lines 2 to 5."""
+        num_images = ops.shape(x_0)[0]
+        t = keras.random.randint((num_images,), 0, self.schedule.num_steps, dtype="int32", seed=self.seed_generator)
+        noise = keras.random.normal(ops.shape(x_0), dtype="float32", seed=self.seed_generator)
+        return t, noise, self.network([add_noise(self.schedule, x_0, t, noise), t], training=training)
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        """Return L_simple (Eq. 14), the mean squared error of the noise, and book it by quarter of the schedule."""
+        t, noise, noise_pred = y_pred
+        losses = ops.mean(ops.square(noise - noise_pred), axis=(1, 2, 3))
+        quarters = ops.one_hot(t * NUM_QUARTERS // self.schedule.num_steps, NUM_QUARTERS, dtype="float32")
+        self.loss_sums.assign_add(ops.sum(quarters * ops.stop_gradient(losses)[:, None], axis=0))
+        self.loss_counts.assign_add(ops.sum(quarters, axis=0))
+        return ops.mean(losses)
+
+    def train_step(self, *arguments):
+        """Take one optimizer step as Keras does (with its loss scaling and clipping), then update the average."""
+        if keras.backend.backend() != "jax":
+            logs = super().train_step(*arguments)
+            self.update_average()
+            return logs
+        # Keras on JAX passes all variables in and out as `state`, a tuple of four lists.
+        logs, (trainable, non_trainable, *others) = super().train_step(*arguments)
+        before = [
+            *zip(self.trainable_variables, trainable, strict=True),
+            *zip(self.non_trainable_variables, non_trainable, strict=True),
+        ]
+        with keras.StatelessScope(state_mapping=before) as scope:
+            self.update_average()
+        non_trainable = [scope.get_current_value(variable) for variable in self.non_trainable_variables]
+        return logs, (trainable, non_trainable, *others)
+
+    def update_average(self):
+        """Count the step and move the EMA weights towards the network's."""
+        decay = ema_decay_at(self.global_step.value, self.run.train.ema_decay)
+        for average, weight in zip(self.ema_network.weights, self.network.weights, strict=True):
+            average.assign(decay * average.value + (1.0 - decay) * weight.value)
+        self.global_step.assign_add(1)
+
+    @property
+    def step(self) -> int:
+        """Optimizer steps taken since the start of the run."""
+        return int(ops.convert_to_numpy(self.global_step.value))
+
+    def restore_randomness(self) -> None:
+        """Set every random state to what it is at the present step of an uninterrupted run."""
+        step, seed = self.step, self.run.train.seed
+        self.seed_generator.state.assign(np.array([seed, 2 * step], "uint32"))  # a step draws t, then the noise
+        dropouts = [layer for layer in self.network._flatten_layers() if isinstance(layer, keras.layers.Dropout)]
+        for number, layer in enumerate(dropouts, start=1):
+            if layer.rate:
+                layer.seed_generator.state.assign(np.array([seed + number, step], "uint32"))
+
+    def finish_epoch(self) -> dict:
+        """Turn the booked losses into a row of the history and start new books.
+
+        Returns:
+            epoch, step, loss (mean over all images of the epoch), and loss_q1 .. loss_q4 by quarter of the schedule
+            (nan where no image fell into a quarter).
+        """
+        sums = ops.convert_to_numpy(self.loss_sums.value).astype(np.float64)
+        counts = ops.convert_to_numpy(self.loss_counts.value).astype(np.float64)
+        with np.errstate(invalid="ignore"):
+            by_quarter = {f"loss_q{i + 1}": float(value) for i, value in enumerate(sums / counts)}
+        row = {"epoch": len(self.rows) + 1, "step": self.step, "loss": float(sums.sum() / counts.sum()), **by_quarter}
+        self.rows.append(row)
+        self.loss_sums.assign(np.zeros(NUM_QUARTERS, "float32"))
+        self.loss_counts.assign(np.zeros(NUM_QUARTERS, "float32"))
+        return row
+
+    def get_config(self):
+        """Return what rebuilds the trainer: the run and its history."""
+        return {"config": self.run.to_dict(), "rows": self.rows}
+
+    def get_compile_config(self):
+        """Return nothing: the constructor compiles."""
+        return None
+
+
+@register
+class LinearWarmup(keras.optimizers.schedules.LearningRateSchedule):
+    """Raise the learning rate evenly over the first steps, then hold it, as in the code of Ho et al. (2020).
+
+    Args:
+        learning_rate: the final rate.
+        warmup_steps: steps until it is reached; step k takes the share (k + 1) / warmup_steps of it.
+    """
+
+    def __init__(self, learning_rate: float, warmup_steps: int):
+        self.learning_rate, self.warmup_steps = learning_rate, warmup_steps
+
+    def __call__(self, step):
+        """Return the rate of 0-based step `step`."""
+        return self.learning_rate * ops.minimum(1.0, (ops.cast(step, "float32") + 1.0) / max(self.warmup_steps, 1))
+
+    def get_config(self):
+        """Return the arguments of the constructor."""
+        return {"learning_rate": self.learning_rate, "warmup_steps": self.warmup_steps}
+
+
+def make_optimizer(config: TrainConfig) -> keras.optimizers.Optimizer:
+    """Build Adam with warm-up and clipping of the global gradient norm; under float16, with a scaled loss.
+
+    Ho et al. (2020), appendix B, and their code. Small float16 gradients round to zero: the loss is multiplied before
+    the backward pass, and the gradients are divided by the same factor before they are clipped and applied.
+    """
+    rate = LinearWarmup(config.learning_rate, config.warmup_steps)
+    adam = keras.optimizers.Adam(rate, global_clipnorm=config.clip_norm)
+    return keras.optimizers.LossScaleOptimizer(adam) if config.precision == "mixed_float16" else adam
+
+
+def ema_decay_at(step, max_decay: float):
+    """Decay of the average after 0-based optimizer step `step`: min(max_decay, (1 + step) / (10 + step)).
+
+    0.1 at first, 0.9 at step 80, 0.999 at step 8,990: without this warm-up, a decay of 0.9999 would still hold 37 % of
+    the untrained weights after 10,000 steps.
+    """
+    step = ops.cast(step, "float32")
+    return ops.minimum(max_decay, (1.0 + step) / (10.0 + step))
+
+
+def steps_per_epoch(config: TrainConfig, num_images: int) -> int:
+    """Return the optimizer steps of one epoch: as configured, or one pass over the full batches."""
+    return config.steps_per_epoch or num_images // config.batch_size
+
+
+def fit_run(trainer: DiffusionTrainer, images_uint8: np.ndarray, callbacks=(), verbose="auto") -> None:
+    """Train from wherever the trainer is to the last epoch of its configuration.
+
+    Args:
+        trainer: new, or read back from a file, also from the middle of an epoch.
+        images_uint8: (N, H, W, C) uint8.
+        callbacks: Keras callbacks.
+        verbose: as in `keras.Model.fit`.
+    """
+    config = trainer.run.train
+    per_epoch = steps_per_epoch(config, len(images_uint8))
+    callbacks = [FinishStepOnInterrupt(), *callbacks]
+    interrupt = callbacks[0]
+    while trainer.step < config.epochs * per_epoch and not interrupt.happened:
+        epoch, done = divmod(trainer.step, per_epoch)
+        trainer.restore_randomness()
+        batches = Batches(
+            images_uint8,
+            config.batch_size,
+            seed=config.seed,
+            horizontal_flip=trainer.run.data.horizontal_flip,
+            start_step=trainer.step,
+        )
+        trainer.fit(
+            batches,
+            epochs=epoch + 1,
+            initial_epoch=epoch,
+            steps_per_epoch=per_epoch - done,
+            shuffle=False,
+            callbacks=callbacks,
+            verbose=verbose,
+        )
+    if interrupt.happened:
+        raise KeyboardInterrupt
+
+
+class FinishStepOnInterrupt(keras.callbacks.Callback):
+    """Lets Ctrl-C end training after the step under way, with a whole state to save; a second one ends at once."""
+
+    def __init__(self):
+        super().__init__()
+        self.happened = False
+
+    def on_train_begin(self, logs=None):
+        """Take over the interrupt signal."""
+        try:
+            self.previous = signal.signal(signal.SIGINT, self._handle)
+        except ValueError:  # not the main thread: signals are somebody else's
+            self.previous = None
+
+    def _handle(self, number, frame):
+        if self.happened:
+            raise KeyboardInterrupt
+        self.happened = True
+
+    def on_train_batch_end(self, batch, logs=None):
+        """Stop after this step if asked to."""
+        if self.happened:
+            self._model.stop_training = True
+
+    def on_train_end(self, logs=None):
+        """Give the interrupt signal back."""
+        if self.previous is not None:
+            signal.signal(signal.SIGINT, self.previous)
+
+
+class History(keras.callbacks.Callback):
+    """Writes `history.csv` and `loss.png` after every whole epoch, and stops a run whose loss is no number.
+
+    Args:
+        folder: the run folder.
+        per_epoch: steps of a whole epoch.
+    """
+
+    def __init__(self, folder: str | os.PathLike, per_epoch: int):
+        super().__init__()
+        self.folder, self.per_epoch = pathlib.Path(folder), per_epoch
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Close the books of the epoch if it is whole."""
+        trainer = self.model
+        if trainer.step < (epoch + 1) * self.per_epoch:
+            return
+        row = trainer.finish_epoch()
+        if not math.isfinite(row["loss"]):
+            raise InputError(
+                f"the loss is {row['loss']} in epoch {row['epoch']}: resume from an earlier checkpoint "
+                "with --precision float32, or start again with a lower --lr"
+            )
+        write_history(self.folder, trainer.rows)
+
+
+def write_history(folder: str | os.PathLike, rows: list[dict]) -> None:
+    """Write `history.csv` and `loss.png` of the epochs so far into a run folder."""
+    folder = pathlib.Path(folder)
+    temporary = folder / ".history.csv"
+    with open(temporary, "w", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    os.replace(temporary, folder / "history.csv")
+    loss_figure(rows).savefig(folder / "loss.png", dpi=120)
+
+
+def loss_figure(rows: list[dict]):
+    """Draw the loss over the epochs, in all and by quarter of the schedule, on a logarithmic axis."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6, 3.6), layout="constrained")
+    axes = figure.subplots()
+    epochs = [row["epoch"] for row in rows]
+    marker = "o" if len(rows) < 30 else None
+    # The colours of Okabe and Ito, which colour-blind readers can tell apart.
+    for quarter, color in enumerate(["#56B4E9", "#009E73", "#E69F00", "#CC79A7"], start=1):
+        name = f"quarter {quarter} of t" + {1: " (little noise)", 4: " (nearly all noise)"}.get(quarter, "")
+        axes.plot(epochs, [row[f"loss_q{quarter}"] for row in rows], color=color, lw=1, label=name)
+    axes.plot(epochs, [row["loss"] for row in rows], color="black", lw=2, marker=marker, ms=3, label="all steps")
+    axes.set(xlabel="epoch", ylabel="mean squared error of the noise", yscale="log")
+    axes.grid(alpha=0.3, which="both")
+    axes.legend(fontsize=8)
+    return figure
+
+
+class SampleGrid(keras.callbacks.Callback):
+    """Draws the same noise with DDIM in 25 steps after every whole epoch, into `samples/epoch_N.png`.
+
+    Args:
+        folder: the run folder.
+        per_epoch: steps of a whole epoch.
+        num_images: pictures in the grid; seeds 0 to num_images - 1.
+    """
+
+    def __init__(self, folder: str | os.PathLike, per_epoch: int, num_images: int = 16):
+        super().__init__()
+        self.folder, self.per_epoch = pathlib.Path(folder) / "samples", per_epoch
+        self.num_images = num_images
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Sample with the averaged weights and save the grid, if the epoch is whole."""
+        trainer = self.model
+        if trainer.step < (epoch + 1) * self.per_epoch:
+            return
+        unet = trainer.run.unet
+        shape = (unet.image_size, unet.image_size, unet.channels)
+        x_T = noise_per_image(range(self.num_images), shape)(-1)
+        x_0 = ops.convert_to_numpy(ddim_sample(trainer.predict_noise, trainer.schedule, x_T, num_steps=25))
+        self.folder.mkdir(exist_ok=True)
+        grid = images.make_grid(images.to_uint8(x_0))
+        images.save_png(self.folder / f"epoch_{epoch + 1}.png", grid, scale=max(1, 96 // unet.image_size))
