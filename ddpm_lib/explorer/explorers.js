@@ -73,7 +73,7 @@ globalThis.ddpmExplorers ??= (() => {
 
   // ---- What both explorers share -----------------------------------------------------------------------------------
 
-  const show = (value) => value === 0 ? "0"
+  const show = (value) => Number.isInteger(value) && Math.abs(value) < 1e4 ? String(value)
     : Math.abs(value) < 1e-3 || Math.abs(value) >= 1e4 ? value.toExponential(3) : value.toPrecision(4);
 
   function make(tag, properties = {}, ...children) {
@@ -131,7 +131,7 @@ legend { position: absolute; clip-path: inset(50%); width: 1px; height: 1px; ove
 input[type=range] { width: 100%; margin: 0; accent-color: var(--blue); min-height: 24px; cursor: pointer; }
 select, button, .choice span, input[type=range] { touch-action: manipulation; }
 figure { margin: 0; min-width: 0; }
-figcaption, .key { color: var(--soft); font-size: 12.5px; }
+figcaption { color: var(--soft); font-size: 12.5px; white-space: nowrap; }
 figcaption b { color: var(--ink); font-weight: 600; }
 svg { display: block; width: 100%; height: 112px; cursor: ew-resize; touch-action: pan-y; overflow: visible; }
 svg text { font: 11px system-ui, sans-serif; fill: var(--soft); font-variant-numeric: tabular-nums; }
@@ -161,7 +161,10 @@ p { margin: 10px 0 0; }
 .strip .near canvas { outline: 2px solid var(--orange); outline-offset: 1px; }
 .stage { height: 300px; border-radius: 4px; }
 .play { display: flex; gap: 8px; align-items: center; margin-top: 10px; }
-.play .slider { flex: 1; grid-template-columns: 1fr 76px; }
+.play { flex-wrap: wrap; }
+.play .slider { flex: 1 1 200px; grid-template-columns: 1fr 92px; }
+header .slider { flex: 1 1 190px; grid-template-columns: auto 1fr 40px; }
+[hidden] { display: none !important; }
 @container (min-width: 600px) {
   .view { grid-template: "picture charts" "strip strip" "sliders sliders" "table table" / 208px minmax(0, 1fr); }
   dl { grid-template-columns: repeat(6, auto); justify-content: space-between; }
@@ -511,7 +514,331 @@ p { margin: 10px 0 0; }
       (dot ? `<circle class="dot" cx="${now * across}" cy="${y(value)}" r="4.5"/>` : "") + "</g>";
   }
 
-  const ELEMENTS = { "ddpm-schedule-explorer": ScheduleExplorer };
+  // ---- The exact reverse process of a mixture ------------------------------------------------------------------------
+  // A mixture is { means: [[...], ...], weights: [...], deviation }, as in mixture.py, where the formulas are.
+
+  function spread({ deviation }, alphaBar) { return alphaBar * deviation ** 2 + 1 - alphaBar; }
+
+  // E[x_0 | x_t] for points laid out one after another.
+  function expectedX0(mixture, x, alphaBar) {
+    const { means, weights, deviation } = mixture, dims = means[0].length, root = Math.sqrt(alphaBar);
+    const variance = spread(mixture, alphaBar), pull = root * deviation ** 2 / variance;
+    const logs = weights.map(Math.log), shares = new Float64Array(means.length), result = new Float64Array(x.length);
+    for (let at = 0; at < x.length; at += dims) {
+      let best = -Infinity, total = 0;
+      for (let k = 0; k < means.length; k++) {
+        let squares = 0;
+        for (let d = 0; d < dims; d++) squares += (x[at + d] - root * means[k][d]) ** 2;
+        shares[k] = logs[k] - squares / (2 * variance);
+        best = Math.max(best, shares[k]);
+      }
+      for (let k = 0; k < means.length; k++) {
+        shares[k] = Math.exp(shares[k] - best);
+        total += shares[k];
+        for (let d = 0; d < dims; d++) result[at + d] += shares[k] * (means[k][d] + pull * (x[at + d] - root * means[k][d]));
+      }
+      for (let d = 0; d < dims; d++) result[at + d] /= total;
+    }
+    return result;
+  }
+
+  // One step of ddpm_sample or ddim_sample in ddpm_lib.sampling, without clipping.
+  function reverseStep({ sampler, variance, eta }, x, x0, alphaBar, next, noise) {
+    const beta = 1 - alphaBar / next, posterior = beta * (1 - next) / (1 - alphaBar);
+    if (sampler === "ddpm") {
+      const weightX0 = Math.sqrt(next) * beta / (1 - alphaBar), weightX = Math.sqrt(1 - beta) * (1 - next) / (1 - alphaBar);
+      const sigma = next === 1 ? 0 : Math.sqrt(variance === "beta" ? beta : posterior);
+      return x.map((value, i) => weightX0 * x0[i] + weightX * value + sigma * noise[i]);
+    }
+    const sigma = eta * Math.sqrt(posterior), toward = Math.sqrt(Math.max(1 - next - sigma ** 2, 0));
+    return x.map((value, i) => {
+      const predicted = (value - Math.sqrt(alphaBar) * x0[i]) / Math.sqrt(1 - alphaBar);
+      return Math.sqrt(next) * x0[i] + toward * predicted + sigma * noise[i];
+    });
+  }
+
+  // The steps visited, as the paper's t, from T down to 0: timestep_subsequence with trailing spacing.
+  function visitedSteps(T, count) {
+    const halfToEven = (value) => {
+      const up = Math.round(value);
+      return up - value === 0.5 && up % 2 ? up - 1 : up;
+    };
+    return Array.from({ length: count + 1 }, (_, i) => halfToEven(T * (count - i) / count));
+  }
+
+  function marginal({ means, weights, deviation }, alphaBar, direction) { // of q(x_t) along a unit vector
+    const variance = spread({ deviation }, alphaBar), scale = 1 / Math.sqrt(2 * Math.PI * variance);
+    const centres = means.map((mean) => Math.sqrt(alphaBar) * mean.reduce((sum, value, d) => sum + value * direction[d], 0));
+    return (value) => {
+      let density = 0;
+      for (let k = 0; k < centres.length; k++) {
+        density += weights[k] * scale * Math.exp(-((value - centres[k]) ** 2) / (2 * variance));
+      }
+      return density;
+    };
+  }
+
+  const DIRECTIONS = {
+    1: [[1]],
+    2: Array.from({ length: 8 }, (_, i) => [Math.cos(Math.PI * i / 8), Math.sin(Math.PI * i / 8)]),
+  };
+  const GRID = Float64Array.from({ length: 501 }, (_, i) => -5 + i * 0.02);
+
+  // The Wasserstein-1 distances of several samples from q(x_t): Mixture.distance has the definition.
+  function distances(mixture, samples, alphaBar) {
+    const dims = mixture.means[0].length, totals = samples.map(() => 0);
+    for (const direction of DIRECTIONS[dims]) {
+      const density = Array.from(GRID, marginal(mixture, alphaBar, direction));
+      samples.forEach((points, which) => {
+        const count = points.length / dims, line = new Float64Array(count);
+        for (let i = 0; i < points.length; i++) line[Math.floor(i / dims)] += points[i] * direction[i % dims];
+        line.sort();
+        let below = 0, cumulative = 0;
+        for (let g = 0; g < GRID.length; g++) {
+          if (g) cumulative += 0.01 * (density[g - 1] + density[g]);
+          while (below < count && line[below] <= GRID[g]) below++;
+          totals[which] += 0.02 * Math.abs(below / count - cumulative);
+        }
+      });
+    }
+    return totals.map((total) => total / DIRECTIONS[dims].length);
+  }
+
+  const POINTS = 1000, PATHS = 48, TRAINED_STEPS = 1000;
+
+  class ReverseExplorer extends Explorer {
+    static title = "Reverse process explorer";
+    static data = ["targets"];
+    static fields = {
+      target: { value: "peaks", choices: (self) => Object.keys(self.targets) },
+      sampler: { value: "ddpm", choices: () => ["ddpm", "ddim"] },
+      variance: { value: "beta", choices: () => ["beta", "posterior"] },
+      eta: { value: 0, min: 0, max: 1 },
+      num_steps: { value: 50, min: 1, max: TRAINED_STEPS, whole: true },
+      kind: { value: "linear", choices: () => KINDS },
+      step: { value: 0, min: 0, max: TRAINED_STEPS, whole: true },
+    };
+
+    get targets() { return this.parsed ??= JSON.parse(this.getAttribute("targets")); }
+
+    build() {
+      const s = this.settings;
+      const button = (text, className, act) => {
+        const node = make("button", { type: "button", textContent: text, className });
+        node.addEventListener("click", act);
+        return node;
+      };
+      this.canvas = make("canvas", { className: "stage", role: "img" });
+      this.play = button("Play", "main", () => this.playing ? this.stop() : this.start());
+      const one = button("Step", "", () => { this.stop(); this.change({ step: Math.min(s.step + 1, s.num_steps) }); });
+      const restart = button("Restart", "", () => { this.stop(); this.change({ step: 0 }); });
+      const variance = this.choices("variance", "Variance of the added noise", { beta: "σ² = β", posterior: "σ² = β̃" });
+      const eta = this.slider("eta", "<i>η</i>", { values: Array.from({ length: 21 }, (_, i) => i / 20) });
+      this.controls.push(() => { variance.hidden = s.sampler !== "ddpm"; eta.hidden = s.sampler !== "ddim"; });
+      this.card.append(
+        make("header", {}, make("strong", { textContent: "Reverse process, exact denoiser" }),
+          this.menu("target", "Target distribution"), this.reset()),
+        make("header", {}, this.choices("sampler", "Sampler", { ddpm: "DDPM", ddim: "DDIM" }), variance, eta,
+          this.slider("num_steps", "steps", { values: [1, 2, 3, 5, 10, 20, 50, 100, 200, 500, 1000] })),
+        this.canvas,
+        make("div", { className: "play" }, this.play, one, restart,
+          this.slider("step", "<span class=said>steps done</span>", { most: () => s.num_steps, text: (k) => `${k} of ${s.num_steps}` })),
+        this.table({ t: "<i>t</i> now", alpha_bar: "<i>ᾱ<sub>t</sub></i>", distance: "<i>W</i><sub>1</sub> of the sample",
+          exact_distance: "<i>W</i><sub>1</sub> of an exact one" }),
+        make("div", { className: "sliders" }, make("div", { className: "slider wide" }, make("span", {}, "schedule"), this.choices("kind", "Schedule"))),
+        make("p", { className: "hint" }, html(
+          "Look for: whether the sample (orange) ends on the exact density (blue). With few steps DDPM with <i>σ</i>² = <i>β</i> " +
+          "ends too wide and <i>σ</i>² = <i>β̃</i> too narrow; DDIM needs fewer. <i>W</i><sub>1</sub> is the distance between the two, in two " +
+          "dimensions its mean over 8 directions; an exact sample of the same 1000 points is not at 0 either.")),
+      );
+    }
+
+    // Every setting but the place in the run starts a new run; the place stays where it was, as a share.
+    settle(values) {
+      const s = this.settings;
+      if (values.num_steps && this.total && values.step === undefined) s.step = Math.round(s.step / this.total * s.num_steps);
+      this.total = s.num_steps;
+      s.step = Math.min(s.step, s.num_steps);
+      if (this.run && Object.keys(values).every((key) => key === "step")) return;
+      const mixture = this.targets[s.target], dims = mixture.means[0].length;
+      const { alphaBars } = schedule({ kind: s.kind, num_steps: TRAINED_STEPS, beta_start: 1e-4, beta_end: 0.02 });
+      const steps = visitedSteps(TRAINED_STEPS, s.num_steps);
+      this.run = {
+        mixture, dims, steps, options: { ...s }, alphaBars: [1, ...alphaBars],
+        states: [gaussians(POINTS * dims, 1)], exact: this.exactSample(mixture, dims),
+      };
+    }
+
+    exactSample({ means, weights, deviation }, dims) {
+      const uniform = uniforms(2), jitter = gaussians(POINTS * dims, 3), noise = gaussians(POINTS * dims, 4);
+      const clean = new Float64Array(POINTS * dims);
+      for (let n = 0; n < POINTS; n++) {
+        let k = 0;
+        for (let left = uniform() - weights[0]; left > 0 && k < weights.length - 1; left -= weights[k]) k++;
+        for (let d = 0; d < dims; d++) clean[n * dims + d] = means[k][d] + deviation * jitter[n * dims + d];
+      }
+      return (alphaBar) => clean.map((value, i) => Math.sqrt(alphaBar) * value + Math.sqrt(1 - alphaBar) * noise[i]);
+    }
+
+    // Walk until the wanted step is there, but no longer than a frame allows.
+    advance({ mixture, steps, options, alphaBars, states }, wanted) {
+      const deadline = performance.now() + 10;
+      while (states.length <= wanted && performance.now() < deadline) {
+        const done = states.length - 1, x = states[done], alphaBar = alphaBars[steps[done]];
+        const noise = gaussians(x.length, 100 + done);
+        states.push(reverseStep(options, x, expectedX0(mixture, x, alphaBar), alphaBar, alphaBars[steps[done + 1]], noise));
+      }
+      return states.length > wanted;
+    }
+
+    start() {
+      const { num_steps } = this.settings, seconds = Math.min(5, Math.max(2, num_steps / 10));
+      if (this.settings.step === num_steps) this.change({ step: 0 });
+      const from = this.settings.step, begun = performance.now();
+      const tick = (now) => {
+        if (!this.playing || !this.isConnected) return;
+        const step = Math.min(from + Math.floor(Math.max(now - begun, 0) / 1000 / seconds * num_steps), this.settings.num_steps);
+        if (step !== this.settings.step) this.change({ step });
+        if (step >= this.settings.num_steps) this.stop(); else requestAnimationFrame(tick);
+      };
+      this.playing = true;
+      this.play.textContent = "Pause";
+      requestAnimationFrame(tick);
+    }
+
+    stop() {
+      this.playing = false;
+      this.play.textContent = "Play";
+    }
+
+    draw() {
+      const { run } = this, { step, num_steps } = this.settings;
+      if (!this.advance(run, step)) { this.redraw(); return; } // the old view stays until the new one is ready
+      const x = run.states[step], t = run.steps[step], alphaBar = run.alphaBars[t];
+      const [distance, exact_distance] = distances(run.mixture, [x, run.exact(alphaBar)], alphaBar);
+      this.fill({ t, alpha_bar: alphaBar, distance, exact_distance });
+      this.sentence = `Step ${step} of ${num_steps}, t ${t}: distance ${show(distance)}, of an exact sample ${show(exact_distance)}.`;
+      this.canvas.setAttribute("aria-label", `${POINTS} points of ${this.settings.target} after ${step} of ${num_steps} steps back, ` +
+        "beside the histogram of their height and its exact density");
+      this.paint(run, x, step, alphaBar);
+    }
+
+    paint(run, x, step, alphaBar) {
+      const { canvas } = this, ratio = devicePixelRatio, wide = canvas.clientWidth, high = canvas.clientHeight;
+      canvas.width = Math.round(wide * ratio);
+      canvas.height = Math.round(high * ratio);
+      const pen = canvas.getContext("2d"), style = getComputedStyle(this), colour = (name) => style.getPropertyValue(`--${name}`);
+      pen.scale(ratio, ratio);
+      pen.font = "12px system-ui, sans-serif";
+      const left = Math.round(wide * 0.68), down = high - 22, from = left + 14, across = wide - from;
+      const scale = Math.min(down / 6, run.dims === 2 ? left / 5.6 : Infinity), middle = down / 2;
+      const y = (value) => middle - value * scale, reach = middle / scale;
+
+      pen.save();
+      pen.beginPath();
+      pen.rect(0, 0, left, down);
+      pen.clip();
+      this.shade(pen, run, alphaBar, left, down, scale, colour("blue"));
+      const { dims } = run;
+      if (dims === 1) {
+        const place = (k) => left * (1 - run.steps[k] / TRAINED_STEPS);
+        const stride = Math.max(1, Math.floor(run.steps.length / 250));
+        pen.strokeStyle = colour("ink");
+        pen.lineWidth = 0.8;
+        pen.globalAlpha = 0.45;
+        for (let n = 0; n < PATHS; n++) {
+          pen.beginPath();
+          for (let k = 0; k < step; k += stride) pen.lineTo(place(k), y(run.states[k][n]));
+          pen.lineTo(place(step), y(x[n]));
+          pen.stroke();
+        }
+        pen.globalAlpha = 1;
+        pen.fillStyle = colour("orange");
+        const at = Math.min(Math.max(place(step), 3), left - 3);
+        for (let n = 0; n < PATHS; n++) { pen.beginPath(); pen.arc(at, y(x[n]), 3, 0, 7); pen.fill(); }
+      } else {
+        pen.fillStyle = colour("orange");
+        pen.globalAlpha = 0.75;
+        for (let n = 0; n < POINTS; n++) {
+          pen.beginPath();
+          pen.arc(left / 2 + x[2 * n] * scale, y(x[2 * n + 1]), 1.8, 0, 7);
+          pen.fill();
+        }
+      }
+      pen.restore();
+
+      // The histogram stands on its side, so that its axis is the vertical axis of the picture beside it.
+      const bins = 60, width = 2 * reach / bins, counts = new Float64Array(bins);
+      for (let i = dims - 1; i < x.length; i += dims) {
+        const bin = Math.floor((x[i] + reach) / width);
+        if (bin >= 0 && bin < bins) counts[bin] += 1 / (POINTS * width);
+      }
+      const curve = marginal(run.mixture, alphaBar, dims === 1 ? [1] : [0, 1]);
+      const heights = Array.from({ length: 241 }, (_, i) => reach * (i / 120 - 1)), densities = heights.map(curve);
+      const most = 1.25 * Math.max(...densities), bar = (density) => Math.min(density / most, 1) * across;
+      pen.fillStyle = colour("orange");
+      pen.globalAlpha = 0.6;
+      counts.forEach((density, bin) => pen.fillRect(from, y(-reach + (bin + 1) * width) + 0.5, bar(density), width * scale - 1));
+      pen.globalAlpha = 1;
+      pen.strokeStyle = colour("blue");
+      pen.lineWidth = 2;
+      pen.beginPath();
+      heights.forEach((height, i) => pen.lineTo(from + bar(densities[i]), y(height)));
+      pen.stroke();
+
+      pen.lineWidth = 1;
+      pen.strokeStyle = colour("line");
+      pen.strokeRect(0.5, 0.5, left - 1, down - 1);
+      pen.strokeRect(from + 0.5, 0.5, across - 1, down - 1);
+      pen.fillStyle = colour("soft");
+      if (dims === 1) {
+        pen.fillText(`noise, t = ${TRAINED_STEPS}`, 0, high - 6);
+        pen.textAlign = "right";
+        pen.fillText("data, t = 0", left, high - 6);
+      } else {
+        pen.fillText("sample and exact density", 0, high - 6);
+      }
+      pen.textAlign = "left";
+      pen.fillText(dims === 1 ? "histogram" : "of the height", from, high - 6);
+    }
+
+    // Shade the exact density: of every t in one dimension, of the present one in two.
+    shade(pen, run, alphaBar, left, down, scale, blue) {
+      const rows = 90, columns = run.dims === 1 ? 180 : Math.round(rows * left / down), reach = down / 2 / scale;
+      const image = new ImageData(columns, rows), tint = blue.match(/[0-9a-f]{2}/gi).map((pair) => parseInt(pair, 16));
+      if (run.dims === 2) run.backdrop = undefined;
+      if (!run.backdrop || run.tint !== blue || run.reach !== reach) {
+        const density = new Float64Array(rows * columns), { means, weights } = run.mixture;
+        for (let column = 0; column < columns; column++) {
+          if (run.dims === 1) {
+            const t = Math.round(TRAINED_STEPS * (1 - (column + 0.5) / columns));
+            const along = marginal(run.mixture, run.alphaBars[t], [1]);
+            for (let row = 0; row < rows; row++) density[row * columns + column] = along(reach * (1 - 2 * (row + 0.5) / rows));
+          } else {
+            const variance = spread(run.mixture, alphaBar), root = Math.sqrt(alphaBar);
+            const across = ((column + 0.5) / columns - 0.5) * left / scale;
+            for (let row = 0; row < rows; row++) {
+              const height = reach * (1 - 2 * (row + 0.5) / rows);
+              for (let k = 0; k < means.length; k++) {
+                const squares = (across - root * means[k][0]) ** 2 + (height - root * means[k][1]) ** 2;
+                density[row * columns + column] += weights[k] * Math.exp(-squares / (2 * variance));
+              }
+            }
+          }
+        }
+        const most = density.reduce((a, b) => Math.max(a, b));
+        density.forEach((value, i) => image.data.set([...tint, 150 * Math.sqrt(value / most)], 4 * i));
+        run.backdrop = make("canvas", { width: columns, height: rows });
+        run.backdrop.getContext("2d").putImageData(image, 0, 0);
+        run.tint = blue;
+        run.reach = reach;
+      }
+      pen.imageSmoothingQuality = "high";
+      pen.drawImage(run.backdrop, 0, 0, left, down);
+    }
+  }
+
+  const ELEMENTS = { "ddpm-schedule-explorer": ScheduleExplorer, "ddpm-reverse-explorer": ReverseExplorer };
   for (const [tag, type] of Object.entries(ELEMENTS)) if (!customElements.get(tag)) customElements.define(tag, type);
 
   // For anywidget: the element, with its settings tied to the traits of the same names.
@@ -532,5 +859,5 @@ p { margin: 10px 0 0; }
     },
   });
 
-  return { schedule, priorKL, gaussians, widget };
+  return { schedule, priorKL, gaussians, expectedX0, reverseStep, visitedSteps, distances, widget };
 })();

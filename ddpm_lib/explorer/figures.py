@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import io
+import itertools
 
 import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
+from ddpm_lib.explorer.mixture import Mixture, reverse_step
 from ddpm_lib.images import to_uint8
-from ddpm_lib.schedules import NoiseSchedule
+from ddpm_lib.schedules import NoiseSchedule, timestep_subsequence
 
 _BLUE, _ORANGE, _GREY = "#0067a8", "#b84a00", "#5a6675"
 
@@ -42,7 +44,7 @@ def schedule_figure(schedule: NoiseSchedule, picture: np.ndarray, t: int) -> byt
         axes.set_xticks([1, schedule.num_steps])
         axes.tick_params(labelsize=6, colors=_GREY)
         axes.spines[["top", "right"]].set_visible(False)
-    x_0 = picture[::2, ::2] / 127.5 - 1.0  # noise does not compress: a quarter of the pixels will do
+    x_0 = np.asarray(Image.fromarray(picture).reduce(2)) / 127.5 - 1.0  # noise does not compress: keep it small
     noise = np.random.default_rng(0).standard_normal(x_0.shape)
     shown = np.rint(np.linspace(0, schedule.num_steps, 6)).astype(int)
     for axes, step in zip(strip.subplots(1, 6), shown, strict=True):
@@ -50,6 +52,47 @@ def schedule_figure(schedule: NoiseSchedule, picture: np.ndarray, t: int) -> byt
         axes.imshow(to_uint8(np.sqrt(alpha_bar) * x_0 + np.sqrt(1.0 - alpha_bar) * noise))
         axes.set_title(f"t = {step}", fontsize=6, color=_GREY, pad=2)
         axes.axis("off")
+    return _png(figure)
+
+
+def reverse_figure(
+    mixture: Mixture, schedule: NoiseSchedule, num_steps: int, sampler: str, variance: str, eta: float
+) -> bytes:
+    """Draw a sample on its way back from noise, at five steps, against the exact density.
+
+    Args:
+        mixture: the data.
+        schedule: the forward process.
+        num_steps: how many of its steps are visited.
+        sampler: see `reverse_step`, as are `variance` and `eta`.
+        variance: ddpm only.
+        eta: ddim only.
+
+    Returns:
+        A PNG file.
+    """
+    steps = np.append(timestep_subsequence(schedule.num_steps, num_steps) + 1, 0)  # the paper's t
+    alpha_bars = np.append(1.0, schedule.alpha_bars)
+    generator = np.random.default_rng(0)
+    states = [generator.standard_normal((1000, mixture.means.shape[1]))]
+    for t, t_next in itertools.pairwise(steps):
+        x_0 = mixture.expected_x_0(states[-1], alpha_bars[t])
+        mean, sigma = reverse_step(states[-1], x_0, alpha_bars[t], alpha_bars[t_next], sampler, variance, eta)
+        states.append(mean + sigma * generator.standard_normal(mean.shape))
+    figure = Figure(figsize=(6.4, 1.6), dpi=150, layout="constrained")
+    line = np.linspace(-3.0, 3.0, 301)
+    shown = np.rint(np.linspace(0, num_steps, 5)).astype(int)
+    for axes, number in zip(figure.subplots(1, 5), shown, strict=True):
+        points, alpha_bar = states[number], alpha_bars[steps[number]]
+        if points.shape[1] == 1:
+            axes.hist(points[:, 0], bins=np.linspace(-3, 3, 41), density=True, color=_ORANGE, alpha=0.6)
+            axes.plot(line, mixture.density(line[:, None], alpha_bar), color=_BLUE, linewidth=1.2)
+        else:
+            axes.scatter(*points[:400].T, s=2, color=_ORANGE, linewidths=0)
+            axes.set(xlim=(-3, 3), ylim=(-3, 3), aspect="equal", xticks=[])
+        axes.set_title(f"t = {steps[number]}", fontsize=7)
+        axes.set_yticks([])
+        axes.tick_params(labelsize=6, colors=_GREY)
     return _png(figure)
 
 

@@ -10,8 +10,8 @@ from ddpm_lib.config import InputError
 
 SIDE = 64
 
-# Top, left and side of a square in photographs that ship with scikit-image. Both are CC0: the cat by Stefan van der Walt,
-# the coffee by Rachel Michetti at Pikolo Espresso Bar.
+# Top, left and side of a square in photographs that ship with scikit-image. Both are CC0: the cat by Stefan van der
+# Walt, the coffee by Rachel Michetti at Pikolo Espresso Bar.
 _CROPS = {"cat": (skimage.data.chelsea, 10, 100, 256), "coffee": (skimage.data.coffee, 10, 120, 384)}
 
 NAMES = (*_CROPS, "checkerboard")
@@ -38,7 +38,7 @@ def shrink(image: np.ndarray) -> np.ndarray:
         InputError: if it is not such an array.
     """
     image = np.asarray(image)
-    if image.dtype != np.uint8 or image.ndim not in (2, 3) or image.ndim == 3 and image.shape[2] not in (1, 3):
+    if image.dtype != np.uint8 or image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] not in (1, 3)):
         raise InputError(
             f"a picture is an (H, W) or (H, W, 3) array of uint8, got shape {image.shape} and {image.dtype}"
         )

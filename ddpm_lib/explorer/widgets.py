@@ -14,6 +14,7 @@ import traitlets
 
 from ddpm_lib.config import InputError
 from ddpm_lib.explorer import figures, pictures
+from ddpm_lib.explorer.mixture import TARGETS, Mixture
 from ddpm_lib.schedules import build_schedule
 
 SCRIPT = pathlib.Path(__file__).with_name("explorers.js")
@@ -116,4 +117,69 @@ class ScheduleExplorer(_Explorer):
         return figures.schedule_figure(schedule, self._shown, self.t), (
             f"Four curves over the steps of a {self.kind} schedule with T = {self.num_steps}: beta, alpha-bar, "
             f"signal-to-noise ratio and posterior variance. Below them a picture turns into noise."
+        )
+
+
+class ReverseExplorer(_Explorer):
+    """Points go back from noise to data under the exact denoiser of a mixture, step by step.
+
+    Args:
+        target: peaks (one dimension), ring or moons (two), or a `Mixture` of your own.
+        sampler: ddpm or ddim.
+        variance: of ddpm's noise: beta or posterior.
+        eta: of ddim's noise, 0..1.
+        num_steps: how many of the 1000 steps are visited, trailing spacing.
+        kind: linear, cosine or sigmoid, with T = 1000.
+        step: how many steps are done at the start, 0..num_steps.
+        name: see `_Explorer`.
+
+    Raises:
+        InputError: if a setting is unknown or out of range.
+    """
+
+    _esm = SCRIPT.read_text("utf-8") + 'export default globalThis.ddpmExplorers.widget("ddpm-reverse-explorer");\n'
+    tag = "ddpm-reverse-explorer"
+    settings = ("target", "sampler", "variance", "eta", "num_steps", "kind", "step")
+    data = ("targets",)
+
+    target = traitlets.Unicode("peaks").tag(sync=True)
+    sampler = traitlets.Enum(("ddpm", "ddim"), "ddpm").tag(sync=True)
+    variance = traitlets.Enum(("beta", "posterior"), "beta").tag(sync=True)
+    eta = traitlets.Float(0.0, min=0.0, max=1.0).tag(sync=True)
+    num_steps = traitlets.Int(50, min=1, max=1000).tag(sync=True)
+    kind = traitlets.Enum(KINDS, "linear").tag(sync=True)
+    step = traitlets.Int(0, min=0, max=1000).tag(sync=True)
+    targets = traitlets.Dict().tag(sync=True)
+
+    def __init__(self, target="peaks", *, name="reverse", **settings):
+        offered = dict(TARGETS)
+        if isinstance(target, Mixture):
+            offered = {"yours": target} | offered
+            target = "yours"
+        elif target not in offered:
+            raise InputError(f"unknown target {target!r}: choose {', '.join(offered)}, or give a Mixture")
+        if settings.get("step", 0) > settings.get("num_steps", 50):
+            raise InputError(f"step is {settings['step']}, but the run has {settings.get('num_steps', 50)} steps")
+        self._mixture = offered[target]
+        # Four decimals keep the page small; everything below computes with the rounded numbers.
+        tables = {
+            key: {
+                "means": np.round(mixture.means, 4).tolist(),
+                "weights": np.round(mixture.weights, 6).tolist(),
+                "deviation": mixture.deviation,
+            }
+            for key, mixture in offered.items()
+        }
+        super().__init__(name, target=target, targets=tables, **settings)
+
+    def figure(self) -> tuple[bytes, str]:
+        """Draw the still picture: PNG bytes and their description."""
+        schedule = build_schedule(self.kind)
+        options = (self.sampler, self.variance, self.eta)
+        return figures.reverse_figure(self._mixture, schedule, self.num_steps, *options), (
+            f"Five histograms of a sample going back from noise to the target {self.target} in {self.num_steps} steps "
+            f"of {self.sampler.upper()}, each beside the exact density."
+            if self._mixture.means.shape[1] == 1
+            else f"Five pictures of a cloud of points going back from noise to the target {self.target} in "
+            f"{self.num_steps} steps of {self.sampler.upper()}."
         )
