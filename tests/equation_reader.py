@@ -1,0 +1,474 @@
+"""Reads the LaTeX of the book's display equations and evaluates it, so that a printed formula can be tested.
+
+`displays()` finds the equations in the chapters. `statements(latex)` splits one into chains such as a = b = c, and
+`value(latex, world)` evaluates one member. A world gives every name its meaning: a number, a table that is called
+with the subscripts, or a random variable. Anything the reader does not know is an error, never a guess.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import pathlib
+import re
+
+import jupytext
+import numpy as np
+import sympy
+
+BOOK = pathlib.Path(__file__).parents[1] / "book"
+DISPLAY = re.compile(r"(?:<!-- step: ([a-z0-9-]+) -->\n)?^\$\$\n(.*?)\n\$\$(?: \(([a-z0-9-]+)\))?$", re.M | re.S)
+RELATIONS = {"=", "<", ">", r"\approx", r"\sim", r"\propto", r"\le", r"\ge"}
+SPACES = {r"\,", r"\;", r"\:", r"\!", r"\left", r"\right", r"\big", r"\Big", r"\bigl", r"\bigr", r"\Bigl", r"\Bigr"}
+OPENING, CLOSING = {"(": ")", "[": "]", "{": "}", r"\{": r"\}"}, {")", "]", "}", r"\}"}
+FUNCTIONS = {r"\log": "log", r"\exp": "exp", r"\cos": "cos", r"\max": "Max", r"\min": "Min"}
+
+
+class ReadingError(ValueError):
+    """The equation uses something that the reader or the world does not know."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Display:
+    """One display equation: the chapter's name, its label or its name as a step, and the LaTeX between the $$."""
+
+    chapter: str
+    name: str | None
+    latex: str
+    is_step: bool
+
+
+def displays(text: str | None = None, chapter: str = "") -> list[Display]:
+    """Find the display equations of one chapter's text, or of all chapters in reading order."""
+    if text is None:
+        sources = sorted(BOOK.glob("[0-9]*.md"))
+        return [display for path in sources for display in displays(path.read_text("utf8"), path.stem)]
+    found = []
+    for cell in jupytext.reads(text, fmt="md:myst").cells:
+        if cell.cell_type == "markdown":
+            found += [Display(chapter, m[1] or m[3], m[2], m[1] is not None) for m in DISPLAY.finditer(cell.source)]
+            assert cell.source.count("$$") == 2 * len(DISPLAY.findall(cell.source)), f"{chapter}: a $$ out of place"
+            assert "{math}" not in cell.source, f"{chapter}: write $$, which Colab shows too, not the math directive"
+    return found
+
+
+def statements(latex: str) -> list[list[tuple[str | None, list[str]]]]:
+    """Split an equation into chains of members, each member with the relation that stands before it."""
+    latex = re.sub(r"\\(begin|end)\{aligned\}", "", latex).replace("&", "").replace("\\\\", " \\newline ")
+    chains, relation, member, depth = [[]], None, [], 0
+
+    def close():
+        nonlocal relation, member
+        while member and member[-1] in {",", "."}:
+            member.pop()
+        if member:
+            chains[-1].append((relation, member))
+        relation, member = None, []
+
+    pending_line = False
+    for token in tokens(latex):
+        depth += (token in OPENING) - (token in CLOSING)
+        if depth == 0 and token == r"\newline":
+            pending_line = True
+            continue
+        if depth == 0 and (token in {r"\quad", r"\qquad"} or (pending_line and token not in RELATIONS | {"+", "-"})):
+            close()
+            chains.append([])
+        pending_line = False
+        if depth == 0 and token in RELATIONS:
+            close()
+            relation = token
+        elif token not in {r"\quad", r"\qquad"}:
+            member.append(token)
+    close()
+    return [chain for chain in chains if chain]
+
+
+def tokens(latex: str) -> list[str]:
+    """Cut LaTeX into commands, numbers, and single characters, without what only moves things on the page."""
+    found = re.findall(r"\\[A-Za-z]+|\\.|\d+(?:\.\d+)?|\S", latex)
+    return [token for token in found if token not in SPACES]
+
+
+def value(member: list[str], world: World, random: bool = False):
+    """Evaluate one member of a chain in a world, as a number or (random) as a random variable."""
+    reader = Reader(member)
+    node = reader.expression()
+    if reader.position != len(member):
+        raise ReadingError(f"cannot read on at {' '.join(member[reader.position :])}")
+    return node(world.names | world.random if random else world.names, world)
+
+
+class Linear:
+    """A random variable: a mean plus a linear combination of independent standard normal sources, with one draw."""
+
+    __array_priority__ = 1
+
+    def __init__(self, mean, weights, draw):
+        self.mean, self.weights, self.draw = mean, np.asarray(weights), draw
+
+    @property
+    def value(self):
+        """The value in this draw."""
+        return self.mean + (self.weights * self.draw).sum()
+
+    def __add__(self, other):
+        other = other if isinstance(other, Linear) else Linear(other, 0 * self.weights, self.draw)
+        return Linear(self.mean + other.mean, self.weights + other.weights, self.draw)
+
+    def __mul__(self, factor):
+        return Linear(self.mean * factor, self.weights * factor, self.draw)
+
+    __radd__, __rmul__ = __add__, __mul__
+
+    def __neg__(self):
+        return self * -1
+
+    def __sub__(self, other):
+        return self + -1 * other
+
+    def __rsub__(self, other):
+        return -self + other
+
+    def __truediv__(self, number):
+        return self * (1 / number)
+
+
+def covariance(first: Linear, second: Linear):
+    """The covariance of two random variables."""
+    return (first.weights * second.weights).sum()
+
+
+def gaussian_density(values, means, covariances):
+    """The density of a multivariate Gaussian, from its definition."""
+    values, means, covariances = np.atleast_1d(values), np.atleast_1d(means), np.atleast_2d(covariances)
+    distance = values - means
+    exponent = -0.5 * distance @ np.linalg.solve(covariances, distance)
+    return math.exp(exponent) / math.sqrt((2 * math.pi) ** len(values) * np.linalg.det(covariances))
+
+
+def conditional_density(targets: list[Linear], given: list[Linear]) -> float:
+    """The density of `targets` at their drawn values, given those of `given`, by conditioning the joint Gaussian."""
+    joint = np.array([[covariance(a, b) for b in targets + given] for a in targets + given], dtype=float)
+    cut = len(targets)
+    gain = joint[:cut, cut:] @ np.linalg.inv(joint[cut:, cut:]) if given else np.zeros((cut, 0))
+    surprise = np.array([variable.value - variable.mean for variable in given])
+    means = np.array([variable.mean for variable in targets]) + gain @ surprise
+    covariances = joint[:cut, :cut] - gain @ joint[cut:, :cut]
+    return gaussian_density([variable.value for variable in targets], means, covariances)
+
+
+@dataclasses.dataclass
+class World:
+    """What the names of an equation mean.
+
+    Args:
+        names: numbers, tables (called with subscripts), functions (called with arguments), by their LaTeX.
+        random: the names that are random variables inside Var, Cov, a law or a density q; also tables.
+        quadrature: the names that an expectation E runs over, each with nodes and weights.
+        density: what q(targets | given) means; by default conditioning of jointly Gaussian variables.
+        symbolic: whether the numbers are SymPy expressions.
+    """
+
+    names: dict
+    random: dict = dataclasses.field(default_factory=dict)
+    quadrature: dict = dataclasses.field(default_factory=dict)
+    density: object = conditional_density
+    symbolic: bool = False
+
+
+def _apply(name, number):
+    if isinstance(number, sympy.Basic):
+        return getattr(sympy, name)(number)
+    return getattr(np, {"Max": "max", "Min": "min"}.get(name, name))(number)
+
+
+def _flat(items):
+    return [leaf for item in items for leaf in (_flat(item) if isinstance(item, list) else [item])]
+
+
+class Reader:
+    """A recursive-descent reader; each method returns a function of (names, world)."""
+
+    def __init__(self, found: list[str]):
+        self.tokens, self.position = found, 0
+
+    def peek(self, ahead=0):
+        place = self.position + ahead
+        return self.tokens[place] if place < len(self.tokens) else None
+
+    def take(self, wanted=None):
+        token = self.peek()
+        if token is None or (wanted is not None and token != wanted):
+            raise ReadingError(f"expected {wanted or 'more'}, found {token} in {' '.join(self.tokens)}")
+        self.position += 1
+        return token
+
+    def group(self):
+        """Take the tokens of {...}, or the single token that stands for it."""
+        if self.peek() != "{":
+            return [self.take()]
+        return self.inside()
+
+    def inside(self):
+        """Take a bracketed stretch and return the tokens between the brackets."""
+        closing = OPENING[self.take()]
+        start, stack = self.position, [closing]
+        while stack:
+            token = self.take()
+            if token == stack[-1]:
+                stack.pop()
+            elif token in OPENING:
+                stack.append(OPENING[token])
+            elif token in CLOSING:
+                raise ReadingError(f"brackets do not match in {' '.join(self.tokens)}")
+        return self.tokens[start : self.position - 1]
+
+    @staticmethod
+    def split(found, *separators):
+        parts, depth = [[]], 0
+        for token in found:
+            depth += (token in OPENING) - (token in CLOSING)
+            if depth == 0 and token in separators:
+                parts.append([])
+            else:
+                parts[-1].append(token)
+        return parts
+
+    @staticmethod
+    def sub(found):
+        reader = Reader(found)
+        node = reader.expression()
+        if reader.position != len(found):
+            raise ReadingError(f"cannot read on at {' '.join(found[reader.position :])}")
+        return node
+
+    def expression(self):
+        negative = self.peek() in {"-", "+"} and self.take() == "-"
+        node = self.term()
+        if negative:
+            node = (lambda inner: lambda names, world: -inner(names, world))(node)
+        while self.peek() in {"+", "-"}:
+            sign, first, second = self.take(), node, self.term()
+            if sign == "+":
+                node = lambda n, w, a=first, b=second: a(n, w) + b(n, w)  # noqa: E731
+            else:
+                node = lambda n, w, a=first, b=second: a(n, w) - b(n, w)  # noqa: E731
+        return node
+
+    def term(self):
+        node = self.factor()
+        while True:
+            token = self.peek()
+            if token in {r"\cdot", r"\times"}:
+                self.take()
+            elif token == "/":
+                self.take()
+                node = lambda n, w, a=node, b=self.factor(): a(n, w) / b(n, w)  # noqa: E731
+                continue
+            elif token is None or token in CLOSING | {"+", "-", ",", ";", ":", r"\mid"} or self.at_differential():
+                return node
+            node = lambda n, w, a=node, b=self.factor(): a(n, w) * b(n, w)  # noqa: E731
+
+    def at_differential(self):
+        return self.tokens[self.position : self.position + 4] == [r"\mathrm", "{", "d", "}"]
+
+    def factor(self):
+        node = self.base()
+        while self.peek() == "^":
+            self.take()
+            node = lambda n, w, a=node, b=self.sub(self.group()): a(n, w) ** b(n, w)  # noqa: E731
+        return node
+
+    def base(self):
+        token = self.take()
+        if re.fullmatch(r"\d+", token):
+            return lambda names, world: sympy.Integer(token) if world.symbolic else int(token)
+        if re.fullmatch(r"\d+\.\d+", token):
+            return lambda names, world: float(token)
+        if token in OPENING:
+            self.position -= 1
+            return self.sub(self.inside())
+        if token in {r"\frac", r"\tfrac"}:
+            return self.fraction()
+        if token == r"\sqrt":
+            return lambda n, w, a=self.sub(self.group()): _apply("sqrt", a(n, w))
+        if token in FUNCTIONS:
+            return self.function(FUNCTIONS[token])
+        if token in {r"\sum", r"\prod"}:
+            return self.repeated(token)
+        if token == r"\int":
+            return self.integral()
+        if token == r"\pi":
+            return lambda names, world: sympy.pi if world.symbolic else math.pi
+        if token == r"\infty":
+            return lambda names, world: math.inf
+        if token == "e":
+            return lambda names, world: sympy.E if world.symbolic else math.e
+        if token == r"\mathcal" and self.group() == ["N"]:
+            return self.gaussian()
+        if token in {r"\operatorname", r"\mathbb"}:
+            return self.operator("".join(self.group()))
+        return self.name(token)
+
+    def fraction(self):
+        top, bottom = self.group(), self.group()
+        if top[:1] == [r"\partial"] or top[:4] == [r"\mathrm", "{", "d", "}"]:
+            key = "".join(top) + "/" + "".join(bottom)
+            return lambda names, world: _known(names, key)
+        return lambda n, w, a=self.sub(top), b=self.sub(bottom): a(n, w) / b(n, w)
+
+    def function(self, name):
+        power = None
+        if self.peek() == "^":
+            self.take()
+            power = self.sub(self.group())
+        if name in {"Max", "Min"}:
+            parts = [self.sub(part) for part in self.split(self.inside(), ",")]
+            pick = max if name == "Max" else min
+            return lambda names, world: pick(part(names, world) for part in parts)
+        argument = self.factor()
+        plain = lambda n, w: _apply(name, argument(n, w))  # noqa: E731
+        return plain if power is None else lambda n, w: plain(n, w) ** power(n, w)
+
+    def repeated(self, operator):
+        self.take("_")
+        index, start = self.split(self.group(), "=")
+        self.take("^")
+        first, last, body = self.sub(start), self.sub(self.group()), self.term()
+        combine = sum if operator == r"\sum" else math.prod
+
+        def node(names, world):
+            steps = range(int(first(names, world)), int(last(names, world)) + 1)
+            return combine(body(names | {"".join(index): step}, world) for step in steps)
+
+        return node
+
+    def integral(self):
+        """Integrate by the trapezoid rule; infinity is 60, far beyond where the worlds' densities live."""
+        self.take("_")
+        low = self.sub(self.group())
+        self.take("^")
+        high, body = self.sub(self.group()), self.term()
+        self.position += 4
+        variable = self.take()
+        if self.peek() == "_":
+            self.take()
+            variable += "_" + "".join(self.group())
+
+        def node(names, world):
+            edges = [np.clip(edge(names, world), -60, 60) for edge in (low, high)]
+            points = np.linspace(*edges, 200_001)
+            return np.trapezoid(body(names | {variable: points}, world), points)
+
+        return node
+
+    def gaussian(self):
+        parts = self.split(self.inside(), ";", ",")
+        nodes = [self.sub(part) for part in parts]
+        if len(nodes) == 2:
+            return lambda names, world: tuple(node(names, world) for node in nodes)
+
+        def node(names, world):
+            at, mean, variance = (part(names, world) for part in nodes)
+            return _apply("exp", -((at - mean) ** 2) / (2 * variance)) / _apply("sqrt", 2 * math.pi * variance)
+
+        return node
+
+    def operator(self, name):
+        if name == "KL":
+            key = "KL[" + "".join(self.inside()) + "]"
+            return lambda names, world: _known(names, key)
+        parts = [self.sub(part) for part in self.split(self.inside(), ",")]
+        if name == "E":
+            return lambda names, world: _expectation(parts[0], names, world)
+        if name in {"Var", "Cov"}:
+
+            def node(names, world):
+                variables = [part(names | world.random, world) for part in parts]
+                return covariance(variables[0], variables[-1])
+
+            return node
+        raise ReadingError(f"unknown operator {name}")
+
+    def name(self, token):
+        name = token
+        if token in {r"\bar", r"\tilde", r"\hat"}:
+            name += "".join(self.group())
+        elif token in {r"\mathrm", r"\text"}:
+            name = "".join(self.group())
+        while self.peek() == "'":
+            name += self.take()
+        subscript = None
+        if self.peek() == "_":
+            self.take()
+            subscript = self.group()
+            while self.peek() == "'":
+                name += self.take()
+        if subscript is not None:
+            whole = f"{name}_{''.join(subscript)}"
+            pieces = [self.split(part, ":") for part in self.split(subscript, ",")]
+        if self.peek() == "(" and subscript is None:
+            return self.call(name)
+        if subscript is None:
+            return lambda names, world: _called(_known(names, name))
+
+        def node(names, world):
+            if whole in names:
+                return names[whole]
+            table, indices = _known(names, name), []
+            for piece in pieces:
+                ends = [int(self.sub(part)(names | _integers(names), world)) for part in piece]
+                if len(ends) == 2:
+                    return [table(i) for i in range(ends[0], ends[1] + 1)]
+                indices += ends
+            return table(*indices)
+
+        if self.peek() == "(":
+            return self.call(whole)
+        return node
+
+    def call(self, name):
+        start = self.position
+        inner = self.inside()
+        parts = [[self.sub(item) for item in self.split(part, ",")] for part in self.split(inner, r"\mid")]
+
+        def node(names, world):
+            if name == "q" and "q" not in names:
+                groups = [_flat([item(names | world.random, world) for item in part]) for part in parts]
+                return world.density(groups[0], groups[1] if len(groups) > 1 else [])
+            known = _known(names, name)
+            if not callable(known):
+                return known * self_node(names, world)
+            return known(*_flat([item(names, world) for part in parts for item in part]))
+
+        end, self.position = self.position, start
+        self_node = self.sub(self.inside()) if r"\mid" not in inner and "," not in inner else None
+        self.position = end
+        return node
+
+
+def _integers(names):
+    return {name: item for name, item in names.items() if isinstance(item, int)}
+
+
+def _known(names, name):
+    if name not in names:
+        raise ReadingError(f"no meaning for {name}")
+    return names[name]
+
+
+def _called(item):
+    return item() if callable(item) else item
+
+
+def _expectation(body, names, world):
+    """Integrate over the world's quadrature variables; a linear random variable has its mean."""
+    if not world.quadrature:
+        return body(names | world.random, world).mean
+    total, grids = 0.0, list(world.quadrature.items())
+    for nodes in np.ndindex(*[len(rule[0]) for _, rule in grids]):
+        bound = {name: rule[0][i] for (name, rule), i in zip(grids, nodes, strict=True)}
+        weight = math.prod(rule[1][i] for (_, rule), i in zip(grids, nodes, strict=True))
+        total += weight * body(names | bound, world)
+    return total
