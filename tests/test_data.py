@@ -212,39 +212,41 @@ def write_bad_pictures(folder):
     (folder / "bad_3_text.jpg").write_text("<html>Quota exceeded</html>")
     save(folder, "bad_4_tiny.png", np.zeros((7, 100), np.uint8))
     (folder / "bad_5_dangling.jpg").write_bytes(b"\xff\xd8\xff")
-    return 5
+    # Pillow would pass this one to another program; the ending promises a JPEG.
+    (folder / "bad_6_program.jpg").write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 32 32\n%%EndComments\n")
+    return 6
 
 
 def test_bad_pictures_are_skipped_counted_and_named(source, cache, capsys):
-    pixels = noise_pictures(source, 20)
+    pixels = noise_pictures(source, 24)
     num_bad = write_bad_pictures(source)
     path = prepare(source, 32, cache_dir=cache, max_bad_fraction=0.2, progress=False)
     np.testing.assert_array_equal(open_prepared(path), pixels)
     description = json.loads(path.read_text())
-    assert description["count"] == 20
+    assert description["count"] == 24
     assert [entry["name"][:5] for entry in description["skipped"]] == [f"bad_{n}" for n in range(1, num_bad + 1)]
     reasons = [entry["reason"] for entry in description["skipped"]]
     assert "truncated" in reasons[0]
     assert reasons[3] == "too small: 100x7 pixels"
     # No address of an object in memory: the description is the same every time.
-    assert reasons[1] == reasons[2] == reasons[4] == "cannot identify image file"
+    assert reasons[1] == reasons[2] == reasons[4] == reasons[5] == "cannot identify image file"
     said = capsys.readouterr().err
-    assert "Skipped 5 of 25" in said
+    assert "Skipped 6 of 30" in said
     assert "bad_1_truncated.jpg" in said
 
 
 def test_too_many_bad_pictures_stop_with_one_line_that_says_how_to_go_on(source, cache):
-    noise_pictures(source, 20)
+    noise_pictures(source, 24)
     write_bad_pictures(source)
     with pytest.raises(InputError) as caught:
         prepare(source, 32, cache_dir=cache, progress=False)
     message = str(caught.value)
-    assert "5 of 25" in message
+    assert "6 of 30" in message
     assert "bad_1_truncated.jpg" in message
     assert message.endswith("--max_bad_fraction 0.2")
     assert "\n" not in message
     assert not list(cache.glob("pictures*"))
-    assert len(prepared(source, cache, max_bad_fraction=0.2)) == 20  # the number it named is enough
+    assert len(prepared(source, cache, max_bad_fraction=0.2)) == 24  # the number it named is enough
 
 
 @pytest.mark.parametrize("num_bad", [7, 27, 29])
@@ -258,7 +260,7 @@ def test_the_share_of_bad_pictures_named_is_always_enough(num_bad):
 
 def test_no_usable_picture_at_all_is_an_error_whatever_is_allowed(source, cache):
     write_bad_pictures(source)
-    with pytest.raises(InputError, match="none of the 5 images could be used; the first is 'bad_1_truncated"):
+    with pytest.raises(InputError, match="none of the 6 images could be used; the first is 'bad_1_truncated"):
         prepare(source, 32, cache_dir=cache, max_bad_fraction=1.0, progress=False)
     with pytest.raises(InputError, match=r"max_bad_fraction must be in 0\.\.1, got 5"):
         prepare(source, 32, cache_dir=cache, max_bad_fraction=5)
@@ -352,6 +354,7 @@ def test_description_names_what_was_done_but_no_path_of_this_machine(source, cac
     assert description["image_size"] == 32
     assert description["crop"] == {"178x218": [15, 35, 163, 183], "other": "largest centred square"}
     assert description["filter"] == "LANCZOS"
+    assert description["num_enlarged"] == 0
     assert description["sha256"] == hashlib.sha256(np.load(path.with_suffix(".npy")).tobytes()).hexdigest()
     assert {"ddpm_lib", "numpy", "pillow"} <= set(description["versions"])
     assert str(tmp_path) not in text
@@ -368,10 +371,18 @@ def test_the_same_source_and_settings_are_prepared_once(source, cache, capsys, m
     assert "Using 3 images prepared before (0 skipped)" in capsys.readouterr().err
     assert prepare(source, 16, cache_dir=cache, progress=False) != first
     assert prepare(source, 32, crop=(0, 0, 32, 32), cache_dir=cache, progress=False) != first
-    save(source, "000001.png", np.full((32, 32, 3), 9, np.uint8))  # another picture under an old name
-    changed = prepare(source, 32, cache_dir=cache, progress=False)
-    assert changed != first
-    assert (open_prepared(changed)[1] == 9).all()
+
+
+def test_changed_picture_of_the_same_name_and_size_is_noticed(source, cache, tmp_path):
+    for value in (1, 2):
+        picture = save(source, "a.bmp", np.full((32, 32, 3), value, np.uint8))
+        os.utime(picture, (1e9 + value, 1e9 + value))
+        archive = tmp_path / "a.zip"
+        with zipfile.ZipFile(archive, "w") as file:
+            file.write(picture, "a.bmp")
+        os.utime(archive, (0, 0))
+        assert (prepared(source, cache) == value).all()
+        assert (prepared(archive, cache) == value).all()
 
 
 def test_moved_archive_is_recognised(source, cache, tmp_path):
@@ -459,8 +470,9 @@ data.prepare({str(source)!r}, 32, cache_dir={str(cache)!r}, progress=False)
     assert subprocess.run([sys.executable, "-c", script], stderr=subprocess.DEVNULL).returncode == -signal.SIGKILL
     assert list(cache.glob("*.partial"))
     assert not list(cache.glob("*.json"))
-    np.testing.assert_array_equal(prepared(source, cache), pixels)
+    prepared(source, cache, image_size=8)  # any later preparation tidies up
     assert not list(cache.glob("*.partial"))
+    np.testing.assert_array_equal(prepared(source, cache), pixels)
 
 
 def test_two_preparations_at_once_do_the_work_once(source, cache, monkeypatch):
