@@ -34,6 +34,7 @@ import importlib.util
 import os
 
 os.environ.update(TF_CPP_MIN_LOG_LEVEL="3", TF_ENABLE_ONEDNN_OPTS="0")  # a quiet TensorFlow with repeatable sums
+os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # what its C++ part says at import differs from machine to machine
 if importlib.util.find_spec("ddpm_lib") is None:
     %pip install --quiet {{os.environ.get("DDPM_LIB_SPEC", "git+{url}@{branch}")}}
 ```"""
