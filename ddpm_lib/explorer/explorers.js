@@ -106,7 +106,7 @@ globalThis.ddpmExplorers ??= (() => {
 .card { background: var(--paper); color: var(--ink); border: 1px solid var(--line); border-radius: 10px; padding: 14px 16px;
   font: 14px/1.45 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; font-variant-numeric: tabular-nums; }
 header { display: flex; gap: 8px 12px; align-items: center; flex-wrap: wrap; margin-bottom: 12px; }
-header strong { font-size: 15px; margin-right: auto; }
+header strong { font-size: 15px; flex: 1; min-width: 60%; }
 i { font-family: "STIX Two Math", Cambria, Georgia, serif; font-size: 1.06em; }
 sub { font-size: .72em; line-height: 0; }
 button, select { font: inherit; color: inherit; background: var(--fill); border: 1px solid var(--line); border-radius: 6px;
@@ -127,6 +127,8 @@ legend { position: absolute; clip-path: inset(50%); width: 1px; height: 1px; ove
 .sliders { display: grid; gap: 4px 28px; margin: 12px 0; }
 .slider { display: grid; grid-template-columns: 92px 1fr 62px; gap: 10px; align-items: center; min-height: 30px; }
 .slider output { text-align: right; }
+header strong { order: -2; }
+header > button { order: -1; }
 .slider[data-off] { opacity: .55; }
 input[type=range] { width: 100%; margin: 0; accent-color: var(--blue); min-height: 24px; cursor: pointer; }
 select, button, .choice span, input[type=range] { touch-action: manipulation; }
@@ -162,13 +164,17 @@ p { margin: 10px 0 0; }
 .stage { height: 300px; border-radius: 4px; }
 .play { display: flex; gap: 8px; align-items: center; margin-top: 10px; }
 .play { flex-wrap: wrap; }
-.play .slider { flex: 1 1 200px; grid-template-columns: 1fr 92px; }
+.play .slider { flex: 1 1 240px; grid-template-columns: auto 1fr 84px; }
+.wide { grid-template-columns: 1fr 1fr; }
 header .slider { flex: 1 1 190px; grid-template-columns: auto 1fr 40px; }
 [hidden] { display: none !important; }
 @container (min-width: 600px) {
   .view { grid-template: "picture charts" "strip strip" "sliders sliders" "table table" / 208px minmax(0, 1fr); }
   dl { grid-template-columns: repeat(6, auto); justify-content: space-between; }
+  .wide { grid-template-columns: repeat(4, auto); }
   .sliders { grid-template-columns: 1fr 1fr; }
+  header > button { order: 1; }
+  header strong { min-width: 0; }
   .strip { gap: 8px; }
   .stage { height: 340px; }
 }
@@ -299,9 +305,9 @@ header .slider { flex: 1 1 190px; grid-template-columns: auto 1fr 40px; }
       return button;
     }
 
-    table(rows) {
+    table(rows, className = "") {
       this.cells = {};
-      return make("dl", {}, ...Object.entries(rows).map(([key, label]) => {
+      return make("dl", { className }, ...Object.entries(rows).map(([key, label]) => {
         this.cells[key] = make("dd", { "data-reading": key });
         return make("div", {}, make("dt", {}, html(label)), this.cells[key]);
       }));
@@ -584,27 +590,27 @@ header .slider { flex: 1 1 190px; grid-template-columns: auto 1fr 40px; }
   };
   const GRID = Float64Array.from({ length: 501 }, (_, i) => -5 + i * 0.02);
 
-  // The Wasserstein-1 distances of several samples from q(x_t): Mixture.distance has the definition.
-  function distances(mixture, samples, alphaBar) {
-    const dims = mixture.means[0].length, totals = samples.map(() => 0);
-    for (const direction of DIRECTIONS[dims]) {
-      const density = Array.from(GRID, marginal(mixture, alphaBar, direction));
-      samples.forEach((points, which) => {
-        const count = points.length / dims, line = new Float64Array(count);
-        for (let i = 0; i < points.length; i++) line[Math.floor(i / dims)] += points[i] * direction[i % dims];
-        line.sort();
-        let below = 0, cumulative = 0;
-        for (let g = 0; g < GRID.length; g++) {
-          if (g) cumulative += 0.01 * (density[g - 1] + density[g]);
-          while (below < count && line[below] <= GRID[g]) below++;
-          totals[which] += 0.02 * Math.abs(below / count - cumulative);
-        }
-      });
+  // The Wasserstein-1 distance of points from q(x_t), and what to expect of an exact sample of as many points:
+  // Mixture.distance and Mixture.expected_distance have the definitions.
+  function distances(mixture, points, alphaBar) {
+    const dims = mixture.means[0].length, count = points.length / dims, directions = DIRECTIONS[dims];
+    let found = 0, expected = 0;
+    for (const direction of directions) {
+      const density = Array.from(GRID, marginal(mixture, alphaBar, direction)), line = new Float64Array(count);
+      for (let i = 0; i < points.length; i++) line[Math.floor(i / dims)] += points[i] * direction[i % dims];
+      line.sort();
+      let below = 0, cumulative = 0;
+      for (let g = 0; g < GRID.length; g++) {
+        if (g) cumulative += 0.01 * (density[g - 1] + density[g]);
+        while (below < count && line[below] <= GRID[g]) below++;
+        found += 0.02 * Math.abs(below / count - cumulative);
+        expected += 0.02 * Math.sqrt(2 * Math.max(cumulative * (1 - cumulative), 0) / (Math.PI * count));
+      }
     }
-    return totals.map((total) => total / DIRECTIONS[dims].length);
+    return [found / directions.length, expected / directions.length];
   }
 
-  const POINTS = 1000, PATHS = 48, TRAINED_STEPS = 1000;
+  const POINTS = 1000, PATHS = 32, TRAINED_STEPS = 1000;
 
   class ReverseExplorer extends Explorer {
     static title = "Reverse process explorer";
@@ -636,20 +642,19 @@ header .slider { flex: 1 1 190px; grid-template-columns: auto 1fr 40px; }
       const eta = this.slider("eta", "<i>η</i>", { values: Array.from({ length: 21 }, (_, i) => i / 20) });
       this.controls.push(() => { variance.hidden = s.sampler !== "ddpm"; eta.hidden = s.sampler !== "ddim"; });
       this.card.append(
-        make("header", {}, make("strong", { textContent: "Reverse process, exact denoiser" }),
+        make("header", {}, make("strong", { textContent: "Reverse process" }), this.choices("kind", "Schedule"),
           this.menu("target", "Target distribution"), this.reset()),
         make("header", {}, this.choices("sampler", "Sampler", { ddpm: "DDPM", ddim: "DDIM" }), variance, eta,
           this.slider("num_steps", "steps", { values: [1, 2, 3, 5, 10, 20, 50, 100, 200, 500, 1000] })),
         this.canvas,
         make("div", { className: "play" }, this.play, one, restart,
-          this.slider("step", "<span class=said>steps done</span>", { most: () => s.num_steps, text: (k) => `${k} of ${s.num_steps}` })),
+          this.slider("step", "steps done", { most: () => s.num_steps, text: (k) => `${k} of ${s.num_steps}` })),
         this.table({ t: "<i>t</i> now", alpha_bar: "<i>ᾱ<sub>t</sub></i>", distance: "<i>W</i><sub>1</sub> of the sample",
-          exact_distance: "<i>W</i><sub>1</sub> of an exact one" }),
-        make("div", { className: "sliders" }, make("div", { className: "slider wide" }, make("span", {}, "schedule"), this.choices("kind", "Schedule"))),
+          expected_distance: "<i>W</i><sub>1</sub> if exact, about" }, "wide"),
         make("p", { className: "hint" }, html(
-          "Look for: whether the sample (orange) ends on the exact density (blue). With few steps DDPM with <i>σ</i>² = <i>β</i> " +
-          "ends too wide and <i>σ</i>² = <i>β̃</i> too narrow; DDIM needs fewer. <i>W</i><sub>1</sub> is the distance between the two, in two " +
-          "dimensions its mean over 8 directions; an exact sample of the same 1000 points is not at 0 either.")),
+          "Look for: whether the sample (orange) ends on the exact density (blue). With few steps it ends too narrow. DDIM with " +
+          "<i>η</i> = 0 draws smooth paths: the start decides the end. <i>W</i><sub>1</sub> is the distance of the 1000 points from the " +
+          "density, in two dimensions its mean over 8 directions; even an exact sample is not at 0.")),
       );
     }
 
@@ -665,19 +670,8 @@ header .slider { flex: 1 1 190px; grid-template-columns: auto 1fr 40px; }
       const steps = visitedSteps(TRAINED_STEPS, s.num_steps);
       this.run = {
         mixture, dims, steps, options: { ...s }, alphaBars: [1, ...alphaBars],
-        states: [gaussians(POINTS * dims, 1)], exact: this.exactSample(mixture, dims),
+        states: [gaussians(POINTS * dims, 1)],
       };
-    }
-
-    exactSample({ means, weights, deviation }, dims) {
-      const uniform = uniforms(2), jitter = gaussians(POINTS * dims, 3), noise = gaussians(POINTS * dims, 4);
-      const clean = new Float64Array(POINTS * dims);
-      for (let n = 0; n < POINTS; n++) {
-        let k = 0;
-        for (let left = uniform() - weights[0]; left > 0 && k < weights.length - 1; left -= weights[k]) k++;
-        for (let d = 0; d < dims; d++) clean[n * dims + d] = means[k][d] + deviation * jitter[n * dims + d];
-      }
-      return (alphaBar) => clean.map((value, i) => Math.sqrt(alphaBar) * value + Math.sqrt(1 - alphaBar) * noise[i]);
     }
 
     // Walk until the wanted step is there, but no longer than a frame allows.
@@ -715,9 +709,9 @@ header .slider { flex: 1 1 190px; grid-template-columns: auto 1fr 40px; }
       const { run } = this, { step, num_steps } = this.settings;
       if (!this.advance(run, step)) { this.redraw(); return; } // the old view stays until the new one is ready
       const x = run.states[step], t = run.steps[step], alphaBar = run.alphaBars[t];
-      const [distance, exact_distance] = distances(run.mixture, [x, run.exact(alphaBar)], alphaBar);
-      this.fill({ t, alpha_bar: alphaBar, distance, exact_distance });
-      this.sentence = `Step ${step} of ${num_steps}, t ${t}: distance ${show(distance)}, of an exact sample ${show(exact_distance)}.`;
+      const [distance, expected_distance] = distances(run.mixture, x, alphaBar);
+      this.fill({ t, alpha_bar: alphaBar, distance, expected_distance });
+      this.sentence = `Step ${step} of ${num_steps}, t ${t}: distance ${show(distance)}, of an exact sample about ${show(expected_distance)}.`;
       this.canvas.setAttribute("aria-label", `${POINTS} points of ${this.settings.target} after ${step} of ${num_steps} steps back, ` +
         "beside the histogram of their height and its exact density");
       this.paint(run, x, step, alphaBar);
@@ -731,7 +725,7 @@ header .slider { flex: 1 1 190px; grid-template-columns: auto 1fr 40px; }
       pen.scale(ratio, ratio);
       pen.font = "12px system-ui, sans-serif";
       const left = Math.round(wide * 0.68), down = high - 22, from = left + 14, across = wide - from;
-      const scale = Math.min(down / 6, run.dims === 2 ? left / 5.6 : Infinity), middle = down / 2;
+      const scale = Math.min(down / (run.dims === 2 ? 4.8 : 6), run.dims === 2 ? left / 5.2 : Infinity), middle = down / 2;
       const y = (value) => middle - value * scale, reach = middle / scale;
 
       pen.save();

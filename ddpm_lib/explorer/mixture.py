@@ -11,6 +11,8 @@ import numpy as np
 
 from ddpm_lib.config import InputError
 
+_GRID = np.linspace(-5.0, 5.0, 501)
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Mixture:
@@ -81,18 +83,32 @@ class Mixture:
 
         In one dimension it is the area between the two cumulative distributions, summed here on 501 points of [-5, 5]
         with the trapezoid rule inside. In two dimensions it is the mean of that over 8 directions, evenly spread over
-        the half circle ("sliced"). Even an exact sample has a distance above 0, about 0.6 / sqrt(N).
+        the half circle ("sliced").
         """
-        grid = np.linspace(-5.0, 5.0, 501)
         areas = []
         for direction in _directions(points.shape[1]):
-            density = Mixture((self.means @ direction)[:, None], self.weights, self.deviation).density(
-                grid[:, None], alpha_bar
-            )
-            exact = np.append(0.0, np.cumsum((density[1:] + density[:-1]) / 2.0)) * 0.02
-            found = np.searchsorted(np.sort(points @ direction), grid, side="right") / len(points)
-            areas.append(0.02 * np.abs(found - exact).sum())
+            found = np.searchsorted(np.sort(points @ direction), _GRID, side="right") / len(points)
+            areas.append(0.02 * np.abs(found - self._cumulative(direction, alpha_bar)).sum())
         return float(np.mean(areas))
+
+    def expected_distance(self, num_points: int, alpha_bar: float = 1.0) -> float:
+        """What `distance` finds on average for an exact sample of q(x_t), which is not 0.
+
+        The share of N points below x is binomial; its mean deviation from F(x) is sqrt(2 F (1 - F) / (pi N)) for
+        large N.
+        """
+        areas = []
+        for direction in _directions(self.means.shape[1]):
+            below = self._cumulative(direction, alpha_bar)
+            deviation = np.sqrt(2.0 * np.maximum(below * (1.0 - below), 0.0) / (np.pi * num_points))
+            areas.append(0.02 * deviation.sum())
+        return float(np.mean(areas))
+
+    def _cumulative(self, direction, alpha_bar):
+        """Cumulative distribution of q(x_t) along a unit vector, at the grid."""
+        line = Mixture((self.means @ direction)[:, None], self.weights, self.deviation)
+        density = line.density(_GRID[:, None], alpha_bar)
+        return np.append(0.0, np.cumsum((density[1:] + density[:-1]) / 2.0)) * 0.02
 
     def _log_terms(self, x_t, alpha_bar):
         squares = np.square(x_t[:, None] - np.sqrt(alpha_bar) * self.means).sum(axis=2)
