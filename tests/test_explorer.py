@@ -1,0 +1,173 @@
+"""The explorers' Python side: their numbers, their HTML, and a kernel."""
+
+import re
+import sys
+
+import nbclient
+import nbformat
+import numpy as np
+import pytest
+import scipy.integrate
+import scipy.stats
+
+from ddpm_lib.config import InputError
+from ddpm_lib.explorer import SCRIPT, TARGETS, Mixture, ReverseExplorer, ScheduleExplorer, pictures, prior_kl
+from ddpm_lib.explorer.mixture import reverse_step
+
+
+@pytest.mark.parametrize("alpha_bar", [4e-5, 0.1, 0.9])
+def test_prior_kl_is_the_integral_of_its_definition(alpha_bar):
+    pixels = np.array([-1.0, -0.3, 0.6, 1.0])
+    found = scipy.stats.norm(scale=np.sqrt(1 - alpha_bar))
+
+    def divergence(pixel):
+        def integrand(x):
+            shifted = x - np.sqrt(alpha_bar) * pixel
+            return found.pdf(shifted) * (found.logpdf(shifted) - scipy.stats.norm.logpdf(x))
+
+        return scipy.integrate.quad(integrand, -12, 12, epsabs=1e-13, limit=200)[0]
+
+    expected = np.mean([divergence(pixel) for pixel in pixels]) / np.log(2)
+    assert prior_kl(alpha_bar, pixels) == pytest.approx(expected, rel=1e-6)
+
+
+def test_prior_kl_is_zero_only_without_signal():
+    assert prior_kl(0.0, np.ones(3)) == 0.0
+    assert prior_kl(0.36, np.zeros(3)) > 0.0
+
+
+@pytest.mark.parametrize("alpha_bar", [0.999, 0.5, 1e-3])
+def test_best_denoiser_is_the_posterior_mean_by_quadrature(alpha_bar):
+    mixture, x_t = TARGETS["peaks"], 0.4
+    line = np.linspace(-4, 4, 400_001)
+    joint = mixture.density(line[:, None]) * scipy.stats.norm.pdf(
+        x_t, np.sqrt(alpha_bar) * line, np.sqrt(1 - alpha_bar)
+    )
+    expected = (joint * line).sum() / joint.sum()
+    assert mixture.expected_x_0(np.array([[x_t]]), alpha_bar)[0, 0] == pytest.approx(expected, rel=1e-8)
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_expected_noise_is_the_score_up_to_its_factor(name):
+    """Eq. of Song et al. (2021): noise = -sqrt(1 - ab) grad log q(x_t), here by central differences."""
+    mixture, alpha_bar, width = TARGETS[name], 0.7, 1e-5
+    points = np.random.default_rng(0).standard_normal((20, mixture.means.shape[1]))
+    noise = mixture.expected_noise(points, alpha_bar)
+    for axis, unit in enumerate(np.eye(points.shape[1])):
+        slope = np.log(mixture.density(points + width * unit, alpha_bar))
+        slope = (slope - np.log(mixture.density(points - width * unit, alpha_bar))) / (2 * width)
+        np.testing.assert_allclose(noise[:, axis], -np.sqrt(1 - alpha_bar) * slope, rtol=1e-5, atol=1e-6)
+
+
+def test_density_integrates_to_one():
+    line = np.linspace(-6, 6, 1201)
+    assert TARGETS["peaks"].density(line[:, None], 0.9).sum() * 0.01 == pytest.approx(1, abs=1e-9)
+    grid = np.stack(np.meshgrid(line, line), axis=-1).reshape(-1, 2)
+    assert TARGETS["moons"].density(grid, 0.9).sum() * 1e-4 == pytest.approx(1, abs=1e-6)
+
+
+def test_distance_is_scipys_wasserstein_distance():
+    mixture, generator = TARGETS["peaks"], np.random.default_rng(0)
+    points = 0.8 * mixture.sample(500, generator)
+    line = np.linspace(-3, 3, 60_001)  # the exact density as weighted points
+    exact = scipy.stats.wasserstein_distance(points[:, 0], line, None, mixture.density(line[:, None]))
+    assert mixture.distance(points) == pytest.approx(exact, abs=2e-4)
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_expected_distance_is_what_exact_samples_have(name):
+    mixture, generator = TARGETS[name], np.random.default_rng(0)
+    found = np.mean([mixture.distance(mixture.sample(1000, generator)) for _ in range(100)])
+    assert mixture.expected_distance(1000) == pytest.approx(found, rel=0.1)
+
+
+def test_reverse_step_is_the_product_of_two_normal_distributions():
+    """q(x_s | x_t, x_0) from q(x_s | x_0) and q(x_t | x_s), by adding precisions."""
+    x_t, x_0, alpha_bar, following = np.array([[0.7]]), np.array([[-0.4]]), 0.3, 0.55
+    kept = alpha_bar / following
+    precision = 1 / (1 - following) + kept / (1 - kept)
+    mean = (np.sqrt(following) * x_0 / (1 - following) + np.sqrt(kept) * x_t / (1 - kept)) / precision
+    for options in [("ddpm", "posterior", 0.0), ("ddim", "beta", 1.0)]:
+        found, sigma = reverse_step(x_t, x_0, alpha_bar, following, *options)
+        np.testing.assert_allclose(found, mean, rtol=1e-12)
+        assert sigma**2 == pytest.approx(1 / precision, rel=1e-12)
+    assert reverse_step(x_t, x_0, alpha_bar, following)[1] ** 2 == pytest.approx(1 - kept, rel=1e-12)
+    assert reverse_step(x_t, x_0, alpha_bar, 1.0)[1] == 0.0
+
+
+def test_pictures_are_small_and_free():
+    for name in pictures.NAMES:
+        assert pictures.picture(name).shape == (64, 64, 3) and pictures.picture(name).dtype == np.uint8
+    assert set(np.unique(pictures.picture("checkerboard"))) == {0, 255}
+
+
+def test_own_picture_is_cut_and_shrunk():
+    image = np.zeros((128, 300), np.uint8)
+    image[:, 150:] = 200
+    shrunk = pictures.shrink(image)
+    assert shrunk.shape == (64, 64, 3)
+    assert (shrunk[:, :32] == 0).all() and (shrunk[:, 32:] == 200).all()
+    assert ScheduleExplorer(picture=image).picture == "yours"
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: ScheduleExplorer("quadratic"),
+        lambda: ScheduleExplorer(T=100),
+        lambda: ScheduleExplorer(num_steps=1),
+        lambda: ScheduleExplorer(num_steps=100, t=101),
+        lambda: ScheduleExplorer(picture="dog"),
+        lambda: ScheduleExplorer(picture=np.zeros((8, 8))),
+        lambda: ReverseExplorer("spiral"),
+        lambda: ReverseExplorer(eta=-0.1),
+        lambda: ReverseExplorer(num_steps=5, step=6),
+        lambda: Mixture([[0.0]], [1.0, 2.0], 0.1),
+        lambda: Mixture([[0.0]], [1.0], 0.0),
+    ],
+)
+def test_bad_settings_are_one_clear_line(make):
+    with pytest.raises(InputError) as caught:
+        make()
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("make", [ScheduleExplorer, ReverseExplorer, lambda: ReverseExplorer("moons")])
+def test_html_is_small_the_same_every_time_and_asks_for_nothing(make):
+    text = make().to_html()
+    assert text == make().to_html()
+    assert len(text) < 60_000
+    assert not re.search(r"https?:|<script|\bid=", text)
+    assert 'alt="' in text and "sliders" in text
+
+
+def test_colab_gets_the_widget_alone(monkeypatch):
+    assert "text/html" in ScheduleExplorer()._repr_mimebundle_()[0]
+    monkeypatch.setitem(sys.modules, "google.colab", sys)
+    data, _ = ScheduleExplorer()._repr_mimebundle_()
+    assert "text/html" not in data and "application/vnd.jupyter.widget-view+json" in data
+
+
+def test_script_needs_nothing_else():
+    assert not re.search(r"https?://(?!www\.w3\.org/)|\bimport\s|\brequire\(", SCRIPT.read_text("utf-8"))
+
+
+def test_widgets_through_a_kernel():
+    lines = [
+        "from ddpm_lib.explorer import ScheduleExplorer\nexplorer = ScheduleExplorer('cosine', t=7)\nexplorer",
+        "explorer.t = 9",
+        "from ddpm_lib.explorer import ReverseExplorer\nReverseExplorer('ring', sampler='ddim', num_steps=20)",
+    ]
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(line) for line in lines])
+    nbclient.NotebookClient(notebook, kernel_name="python3", timeout=120).execute()
+    states = notebook.metadata.widgets["application/vnd.jupyter.widget-state+json"]["state"]
+    views = [notebook.cells[place].outputs[0].data for place in (0, 2)]
+    for data, expected in zip(
+        views,
+        [{"kind": "cosine", "t": 9, "num_steps": 1000}, {"target": "ring", "sampler": "ddim", "num_steps": 20}],
+        strict=True,
+    ):
+        state = states[data["application/vnd.jupyter.widget-view+json"]["model_id"]]["state"]
+        assert {key: state[key] for key in expected} == expected
+        assert state["_esm"].startswith(SCRIPT.read_text("utf-8"))
+    assert views[0]["text/html"] == ScheduleExplorer("cosine", t=7).to_html()
