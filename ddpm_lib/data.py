@@ -103,11 +103,14 @@ def prepare(
             raise InputError(f"crop must be a square (left, top, right, bottom) inside the picture, got {tuple(crop)}")
     source = Path(source).expanduser().resolve()
     cache = Path(cache_dir or default_cache_dir()).expanduser().resolve()
-    if source.is_dir() and cache.is_relative_to(source):
+    if cache.is_relative_to(source):
         raise InputError(f"the cache folder {cache} lies inside {source}: name another one with --cache_dir")
 
     with contextlib.ExitStack() as resources:
-        pictures = _find_pictures(source, resources)
+        try:
+            pictures = _find_pictures(source, resources)
+        except OSError as error:
+            raise InputError(f"cannot read {error.filename or source}: {error.strerror}") from error
         settings = {
             "image_size": image_size,
             "crop": crop or {"178x218": CELEBA_CROP, "other": "largest centred square"},
@@ -193,8 +196,8 @@ def _find_pictures(source, resources):
 
 
 def _in_folder(folder):
-    def stop(error):
-        raise InputError(f"cannot read the folder {error.filename}: {error.strerror}") from error
+    def stop(error):  # a folder that cannot be read is no reason to train on the rest
+        raise error
 
     stamps, num_ignored = {}, 0
     for root, _, files in os.walk(folder, onerror=stop):
@@ -211,8 +214,6 @@ def _in_folder(folder):
 def _in_archive(path, resources):
     try:
         archive = resources.enter_context(zipfile.ZipFile(path))
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}") from error
     except zipfile.BadZipFile as error:
         raise InputError(
             f"{path} ({path.stat().st_size:,} bytes) is not a complete zip archive: "
