@@ -8,7 +8,9 @@ with the subscripts, or a random variable. Anything the reader does not know is 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
+import operator
 import pathlib
 import re
 
@@ -21,7 +23,7 @@ DISPLAY = re.compile(r"(?:<!-- step: ([a-z0-9-]+) -->\n)?^\$\$\n(.*?)\n\$\$(?: \
 RELATIONS = {"=", "<", ">", r"\approx", r"\sim", r"\propto", r"\le", r"\ge"}
 SPACES = {r"\,", r"\;", r"\:", r"\!", r"\left", r"\right", r"\big", r"\Big", r"\bigl", r"\bigr", r"\Bigl", r"\Bigr"}
 OPENING, CLOSING = {"(": ")", "[": "]", "{": "}", r"\{": r"\}"}, {")", "]", "}", r"\}"}
-FUNCTIONS = {r"\log": "log", r"\exp": "exp", r"\cos": "cos", r"\max": "Max", r"\min": "Min"}
+FUNCTIONS = {r"\log": "log", r"\exp": "exp", r"\cos": "cos", r"\max": "max", r"\min": "min"}
 
 
 class ReadingError(ValueError):
@@ -180,7 +182,11 @@ class World:
 def _apply(name, number):
     if isinstance(number, sympy.Basic):
         return getattr(sympy, name)(number)
-    return getattr(np, {"Max": "max", "Min": "min"}.get(name, name))(number)
+    return getattr(np, name)(number)
+
+
+def _join(operation, *nodes):
+    return lambda names, world: operation(*(node(names, world) for node in nodes))
 
 
 def _flat(items):
@@ -247,28 +253,25 @@ class Reader:
         negative = self.peek() in {"-", "+"} and self.take() == "-"
         node = self.term()
         if negative:
-            node = (lambda inner: lambda names, world: -inner(names, world))(node)
+            node = _join(operator.neg, node)
         while self.peek() in {"+", "-"}:
-            sign, first, second = self.take(), node, self.term()
-            if sign == "+":
-                node = lambda n, w, a=first, b=second: a(n, w) + b(n, w)  # noqa: E731
-            else:
-                node = lambda n, w, a=first, b=second: a(n, w) - b(n, w)  # noqa: E731
+            operation = operator.add if self.take() == "+" else operator.sub
+            node = _join(operation, node, self.term())
         return node
 
     def term(self):
         node = self.factor()
         while True:
             token = self.peek()
+            if token == "/":
+                self.take()
+                node = _join(operator.truediv, node, self.factor())
+                continue
             if token in {r"\cdot", r"\times"}:
                 self.take()
-            elif token == "/":
-                self.take()
-                node = lambda n, w, a=node, b=self.factor(): a(n, w) / b(n, w)  # noqa: E731
-                continue
             elif token is None or token in CLOSING | {"+", "-", ",", ";", ":", r"\mid"} or self.at_differential():
                 return node
-            node = lambda n, w, a=node, b=self.factor(): a(n, w) * b(n, w)  # noqa: E731
+            node = _join(operator.mul, node, self.factor())
 
     def at_differential(self):
         return self.tokens[self.position : self.position + 4] == [r"\mathrm", "{", "d", "}"]
@@ -277,7 +280,7 @@ class Reader:
         node = self.base()
         while self.peek() == "^":
             self.take()
-            node = lambda n, w, a=node, b=self.sub(self.group()): a(n, w) ** b(n, w)  # noqa: E731
+            node = _join(operator.pow, node, self.sub(self.group()))
         return node
 
     def base(self):
@@ -292,7 +295,7 @@ class Reader:
         if token in {r"\frac", r"\tfrac"}:
             return self.fraction()
         if token == r"\sqrt":
-            return lambda n, w, a=self.sub(self.group()): _apply("sqrt", a(n, w))
+            return _join(functools.partial(_apply, "sqrt"), self.sub(self.group()))
         if token in FUNCTIONS:
             return self.function(FUNCTIONS[token])
         if token in {r"\sum", r"\prod"}:
@@ -308,7 +311,7 @@ class Reader:
         if token == r"\mathcal" and self.group() == ["N"]:
             return self.gaussian()
         if token in {r"\operatorname", r"\mathbb"}:
-            return self.operator("".join(self.group()))
+            return self.moment("".join(self.group()))
         return self.name(token)
 
     def fraction(self):
@@ -316,27 +319,25 @@ class Reader:
         if top[:1] == [r"\partial"] or top[:4] == [r"\mathrm", "{", "d", "}"]:
             key = "".join(top) + "/" + "".join(bottom)
             return lambda names, world: _known(names, key)
-        return lambda n, w, a=self.sub(top), b=self.sub(bottom): a(n, w) / b(n, w)
+        return _join(operator.truediv, self.sub(top), self.sub(bottom))
 
     def function(self, name):
         power = None
         if self.peek() == "^":
             self.take()
             power = self.sub(self.group())
-        if name in {"Max", "Min"}:
+        if name in {"max", "min"}:
             parts = [self.sub(part) for part in self.split(self.inside(), ",")]
-            pick = max if name == "Max" else min
-            return lambda names, world: pick(part(names, world) for part in parts)
-        argument = self.factor()
-        plain = lambda n, w: _apply(name, argument(n, w))  # noqa: E731
-        return plain if power is None else lambda n, w: plain(n, w) ** power(n, w)
+            return _join(lambda *numbers: getattr(np, name)(numbers), *parts)
+        node = _join(functools.partial(_apply, name), self.factor())
+        return node if power is None else _join(operator.pow, node, power)
 
-    def repeated(self, operator):
+    def repeated(self, sign):
         self.take("_")
         index, start = self.split(self.group(), "=")
         self.take("^")
         first, last, body = self.sub(start), self.sub(self.group()), self.term()
-        combine = sum if operator == r"\sum" else math.prod
+        combine = sum if sign == r"\sum" else math.prod
 
         def node(names, world):
             steps = range(int(first(names, world)), int(last(names, world)) + 1)
@@ -375,10 +376,7 @@ class Reader:
 
         return node
 
-    def operator(self, name):
-        if name == "KL":
-            key = "KL[" + "".join(self.inside()) + "]"
-            return lambda names, world: _known(names, key)
+    def moment(self, name):
         parts = [self.sub(part) for part in self.split(self.inside(), ",")]
         if name == "E":
             return lambda names, world: _expectation(parts[0], names, world)
@@ -392,64 +390,62 @@ class Reader:
         raise ReadingError(f"unknown operator {name}")
 
     def name(self, token):
+        """A number, a table with its subscripts, or a function with its arguments; else x (y) is a product."""
         name = token
         if token in {r"\bar", r"\tilde", r"\hat"}:
             name += "".join(self.group())
-        elif token in {r"\mathrm", r"\text"}:
+        elif token == r"\mathrm":
             name = "".join(self.group())
-        while self.peek() == "'":
-            name += self.take()
         subscript = None
-        if self.peek() == "_":
-            self.take()
-            subscript = self.group()
-            while self.peek() == "'":
-                name += self.take()
-        if subscript is not None:
-            whole = f"{name}_{''.join(subscript)}"
-            pieces = [self.split(part, ":") for part in self.split(subscript, ",")]
-        if self.peek() == "(" and subscript is None:
-            return self.call(name)
+        while self.peek() in {"'", "_"}:
+            if self.take() == "'":
+                name += "'"
+            elif subscript is None:
+                subscript = self.group()
+            else:
+                raise ReadingError(f"two subscripts in {' '.join(self.tokens)}")
         if subscript is None:
-            return lambda names, world: _called(_known(names, name))
+            node, key = (lambda names, world: _called(_known(names, name))), name
+        else:
+            node, key = self.subscripted(name, subscript), f"{name}_{''.join(subscript)}"
+        return self.call(key, node) if self.peek() == "(" else node
+
+    def subscripted(self, name, subscript):
+        pieces = [[self.sub(end) for end in self.split(part, ":")] for part in self.split(subscript, ",")]
 
         def node(names, world):
-            if whole in names:
-                return names[whole]
+            key = f"{name}_{''.join(subscript)}"
+            if key in names:
+                return names[key]
             table, indices = _known(names, name), []
             for piece in pieces:
-                ends = [int(self.sub(part)(names | _integers(names), world)) for part in piece]
+                ends = [int(end(names, world)) for end in piece]
                 if len(ends) == 2:
-                    return [table(i) for i in range(ends[0], ends[1] + 1)]
+                    return [table(index) for index in range(ends[0], ends[1] + 1)]
                 indices += ends
             return table(*indices)
 
-        if self.peek() == "(":
-            return self.call(whole)
         return node
 
-    def call(self, name):
-        start = self.position
+    def call(self, name, plain):
+        """Read the brackets after a name: arguments if the name is a function, else a factor."""
         inner = self.inside()
-        parts = [[self.sub(item) for item in self.split(part, ",")] for part in self.split(inner, r"\mid")]
+        if r"\|" in inner:
+            key = f"{name}({''.join(inner)})"
+            return lambda names, world: _known(names, key)
+        groups = [[self.sub(part) for part in self.split(side, ",")] for side in self.split(inner, r"\mid")]
 
         def node(names, world):
-            if name == "q" and "q" not in names:
-                groups = [_flat([item(names | world.random, world) for item in part]) for part in parts]
-                return world.density(groups[0], groups[1] if len(groups) > 1 else [])
-            known = _known(names, name)
-            if not callable(known):
-                return known * self_node(names, world)
-            return known(*_flat([item(names, world) for part in parts for item in part]))
+            if name == "q":
+                variables = [_flat([part(names | world.random, world) for part in side]) for side in groups]
+                return world.density(variables[0], variables[1] if len(groups) > 1 else [])
+            if callable(names.get(name)):
+                return names[name](*[part(names, world) for part in groups[0]])
+            if len(groups) > 1 or len(groups[0]) > 1:
+                raise ReadingError(f"{name} is no function")
+            return plain(names, world) * groups[0][0](names, world)
 
-        end, self.position = self.position, start
-        self_node = self.sub(self.inside()) if r"\mid" not in inner and "," not in inner else None
-        self.position = end
         return node
-
-
-def _integers(names):
-    return {name: item for name, item in names.items() if isinstance(item, int)}
 
 
 def _known(names, name):
