@@ -40,9 +40,8 @@ def test_prior_kl_is_zero_only_without_signal():
 def test_best_denoiser_is_the_posterior_mean_by_quadrature(alpha_bar):
     mixture, x_t = TARGETS["peaks"], 0.4
     line = np.linspace(-4, 4, 400_001)
-    joint = mixture.density(line[:, None]) * scipy.stats.norm.pdf(
-        x_t, np.sqrt(alpha_bar) * line, np.sqrt(1 - alpha_bar)
-    )
+    noise = scipy.stats.norm.pdf(x_t, np.sqrt(alpha_bar) * line, np.sqrt(1 - alpha_bar))
+    joint = mixture.density(line[:, None]) * noise
     expected = (joint * line).sum() / joint.sum()
     assert mixture.expected_x_0(np.array([[x_t]]), alpha_bar)[0, 0] == pytest.approx(expected, rel=1e-8)
 

@@ -247,8 +247,7 @@ header .slider { flex: 1 1 190px; grid-template-columns: auto 1fr 40px; }
         }
         if (address.href !== location.href) history.replaceState(history.state, "", address);
       }
-      if (this.spoken !== undefined && this.spoken !== this.sentence) this.said.textContent = this.sentence;
-      this.spoken = this.sentence;
+      if (this.spoken !== this.sentence) this.said.textContent = this.spoken = this.sentence;
       this.dispatchEvent(new CustomEvent("settings", { detail: { ...this.settings } }));
     }
 
@@ -256,6 +255,7 @@ header .slider { flex: 1 1 190px; grid-template-columns: auto 1fr 40px; }
       this.frame ??= requestAnimationFrame(() => {
         this.frame = undefined;
         if (this.card.clientWidth) this.draw();
+        this.spoken ??= this.sentence;
       });
     }
 

@@ -161,12 +161,11 @@ class ReverseExplorer(_Explorer):
         if settings.get("step", 0) > settings.get("num_steps", 50):
             raise InputError(f"step is {settings['step']}, but the run has {settings.get('num_steps', 50)} steps")
         self._mixture = offered[target]
-        # Four decimals keep the page small; everything below computes with the rounded numbers.
         tables = {
             key: {
-                "means": np.round(mixture.means, 4).tolist(),
-                "weights": np.round(mixture.weights, 6).tolist(),
-                "deviation": mixture.deviation,
+                "means": mixture.means.tolist(),
+                "weights": mixture.weights.tolist(),
+                "deviation": float(mixture.deviation),
             }
             for key, mixture in offered.items()
         }

@@ -1,0 +1,454 @@
+"""The explorers in a real browser, with the network blocked: their numbers, their controls, and who can use them."""
+
+import functools
+import http.server
+import itertools
+import shutil
+import threading
+
+import numpy as np
+import pytest
+
+from ddpm_lib import sampling
+from ddpm_lib.explorer import SCRIPT, TARGETS, ReverseExplorer, ScheduleExplorer, pictures, prior_kl
+from ddpm_lib.schedules import build_schedule, timestep_subsequence
+
+PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Explorers</title>
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<script src="explorers.js" defer></script></head><body><main><h1>Explorers</h1>{}</main></body></html>"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A folder with pages and the script, as the book has them."""
+    folder = tmp_path_factory.mktemp("pages")
+    shutil.copy(SCRIPT, folder)
+    bodies = {
+        "schedule": ScheduleExplorer().to_html(),
+        "reverse": ReverseExplorer().to_html(),
+        "many": ScheduleExplorer().to_html()
+        + ScheduleExplorer("cosine").to_html()
+        + ReverseExplorer("moons").to_html(),
+    }
+    for name, body in bodies.items():
+        (folder / f"{name}.html").write_text(PAGE.format(body), "utf-8")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def addresses(folder):
+    """The folder over file:// and over http."""
+    handler = functools.partial(QuietHandler, directory=folder)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield {"file": folder.as_uri(), "http": f"http://127.0.0.1:{server.server_port}"}
+        server.shutdown()
+
+
+class QuietHandler(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *arguments):
+        pass
+
+
+@pytest.fixture
+def visit(chromium, addresses):
+    """Open a page; at the end nothing may have been said on the console or asked of the network."""
+    contexts, complaints = [], []
+
+    def open_page(name, query="", scheme="file", width=800, **options):
+        context = chromium.new_context(viewport={"width": width, "height": 900}, **options)
+        contexts.append(context)
+        page = context.new_page()
+
+        def route(request):
+            if request.request.url.startswith((addresses[scheme], "blob:")):
+                request.continue_()
+            else:
+                complaints.append(f"asked for {request.request.url}")
+                request.abort()
+
+        context.route("**/*", route)
+        page.on("console", lambda message: complaints.append(message.text))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.goto(f"{addresses[scheme]}/{name}.html{query}")
+        if options.get("java_script_enabled", True):
+            page.wait_for_function(f"[...document.querySelectorAll('{ANY}')].every((e) => e.readings?.alpha_bar)")
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert not complaints
+
+
+ANY = "ddpm-schedule-explorer, ddpm-reverse-explorer"
+
+
+def readings(page, place=0):
+    """The numbers as they are, before rounding, once the page has drawn them."""
+    page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    return page.evaluate(f"() => document.querySelectorAll('{ANY}')[{place}].readings")
+
+
+def setting(page, place=0):
+    return page.evaluate(f"() => document.querySelectorAll('{ANY}')[{place}].settings")
+
+
+def pixels(page):
+    return page.locator("canvas").first.evaluate("(canvas) => canvas.toDataURL()")
+
+
+# ---- Numbers ---------------------------------------------------------------------------------------------------------
+
+GRID = [
+    *itertools.product(["linear"], [2, 10, 100, 1000, 4000], [1e-5, 1e-4, 1e-2], [1e-3, 0.02, 0.5]),
+    *itertools.product(["cosine", "sigmoid"], [2, 3, 10, 50, 100, 300, 1000, 1500, 4000], [1e-4], [0.02]),
+]
+
+
+def test_tables_equal_the_librarys(visit):
+    page = visit("schedule")
+    for kind, num_steps, beta_start, beta_end in GRID:
+        settings = {"kind": kind, "num_steps": num_steps, "beta_start": beta_start, "beta_end": beta_end}
+        found = page.evaluate(
+            "(settings) => Object.values(ddpmExplorers.schedule(settings)).map((table) => Array.from(table))", settings
+        )
+        schedule = build_schedule(**settings)
+        expected = [schedule.betas, schedule.alpha_bars, schedule.posterior_variances, schedule.snr]
+        for table, other in zip(found, expected, strict=True):
+            np.testing.assert_allclose(table, other, rtol=1e-9, err_msg=str(settings))
+
+
+@pytest.mark.parametrize("picture", pictures.NAMES)
+def test_readings_equal_the_librarys(visit, picture):
+    for kind, num_steps, t in [("linear", 1000, 1), ("linear", 100, 100), ("cosine", 300, 150), ("sigmoid", 50, 49)]:
+        query = "&".join(
+            f"schedule.{k}={v}" for k, v in dict(kind=kind, num_steps=num_steps, t=t, picture=picture).items()
+        )
+        schedule = build_schedule(kind, num_steps)
+        terminal = schedule.alpha_bars[-1]
+        assert readings(visit("schedule", "?" + query)) == pytest.approx(
+            {
+                "beta": schedule.betas[t - 1],
+                "alpha_bar": schedule.alpha_bars[t - 1],
+                "snr": schedule.snr[t - 1],
+                "posterior_variance": schedule.posterior_variances[t - 1],
+                "terminal_alpha_bar": terminal,
+                "prior_kl": prior_kl(terminal, pictures.picture(picture) / 127.5 - 1.0),
+            },
+            rel=1e-9,
+        )
+
+
+def test_steps_visited_are_the_librarys(visit):
+    page = visit("reverse")
+    for total, count in [*((1000, count) for count in range(1, 1001, 7)), (1000, 16), (50, 50), (7, 4)]:
+        found = page.evaluate("([total, count]) => ddpmExplorers.visitedSteps(total, count)", [total, count])
+        assert found == [*(timestep_subsequence(total, count) + 1).tolist(), 0]
+
+
+OPTIONS = [
+    ("ddpm", "beta", 0.0),
+    ("ddpm", "posterior", 0.0),
+    ("ddim", "beta", 0.0),
+    ("ddim", "beta", 0.35),
+    ("ddim", "beta", 1.0),
+]
+
+
+def page_run(page, name, sampler, variance, eta, num_steps):
+    """Let the page walk to the end; return every state, from x_T on, and the noise of each step."""
+    change = {
+        "target": name,
+        "sampler": sampler,
+        "variance": variance,
+        "eta": eta,
+        "num_steps": num_steps,
+        "step": num_steps,
+    }
+    page.evaluate("(change) => document.querySelector('ddpm-reverse-explorer').change(change)", change)
+    page.wait_for_function(
+        "(count) => document.querySelector('ddpm-reverse-explorer').run.states.length === count + 1", arg=num_steps
+    )
+    dimensions = TARGETS[name].means.shape[1]
+    states = page.evaluate("() => document.querySelector('ddpm-reverse-explorer').run.states.map((x) => Array.from(x))")
+    noise = page.evaluate(
+        """([size, count]) => Array.from({ length: count },
+          (_, step) => Array.from(ddpmExplorers.gaussians(size, 100 + step)))""",
+        [1000 * dimensions, num_steps],
+    )
+    return np.reshape(states, (-1, 1000, dimensions)), np.reshape(noise, (-1, 1000, dimensions))
+
+
+@pytest.mark.parametrize(("sampler", "variance", "eta"), OPTIONS)
+@pytest.mark.parametrize("name", TARGETS)
+def test_walk_equals_an_independent_one(visit, name, sampler, variance, eta):
+    """The formulas of the papers once more, in another form: posteriors by adding precisions, DDIM's Eq. 12 and 16."""
+    states, noise = page_run(visit("reverse"), name, sampler, variance, eta, 12)
+    means, weights, deviation = TARGETS[name].means, TARGETS[name].weights, TARGETS[name].deviation
+    alpha_bars = np.append(1.0, np.cumprod(1 - np.linspace(1e-4, 0.02, 1000)))
+    steps = [1000 - round(1000 * k / 12) for k in range(13)]
+    for k, (t, s) in enumerate(itertools.pairwise(steps)):
+        x, now, then = states[k], alpha_bars[t], alpha_bars[s]
+        gaps = x[:, None] - np.sqrt(now) * means
+        variance_t = now * deviation**2 + 1 - now
+        shares = weights * np.exp(-(gaps**2).sum(2) / 2 / variance_t)
+        shares /= shares.sum(1, keepdims=True)
+        precision = 1 / deviation**2 + now / (1 - now)
+        each = (means / deviation**2 + np.sqrt(now) * x[:, None] / (1 - now)) / precision
+        x_0 = (shares[..., None] * each).sum(1)
+        if sampler == "ddim":
+            sigma = eta * np.sqrt((1 - then) / (1 - now)) * np.sqrt(1 - now / then)
+            direction = np.sqrt(1 - then - sigma**2) * (x - np.sqrt(now) * x_0) / np.sqrt(1 - now)
+            expected = np.sqrt(then) * x_0 + direction + sigma * noise[k]
+        elif s == 0:
+            expected = x_0
+        else:
+            kept = now / then
+            precision = 1 / (1 - then) + kept / (1 - kept)
+            mean = (np.sqrt(then) * x_0 / (1 - then) + np.sqrt(kept) * x / (1 - kept)) / precision
+            expected = mean + np.sqrt(1 - kept if variance == "beta" else 1 / precision) * noise[k]
+        np.testing.assert_allclose(states[k + 1], expected, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize(("sampler", "variance", "eta"), OPTIONS)
+def test_walk_equals_the_librarys_samplers(visit, sampler, variance, eta):
+    """The same x_T and noise through `ddpm_lib.sampling`, which computes in float32."""
+    states, noise = page_run(visit("reverse"), "moons", sampler, variance, eta, 12)
+    schedule = build_schedule("linear", 1000)
+
+    def predict_noise(x_t, t):
+        points = np.asarray(x_t, np.float64).reshape(-1, 2)
+        return (
+            TARGETS["moons"].expected_noise(points, schedule.alpha_bars[int(t[0])]).reshape(x_t.shape).astype("float32")
+        )
+
+    choice = {"variance": variance} if sampler == "ddpm" else {"eta": eta}
+    sample = sampling.ddpm_sample if sampler == "ddpm" else sampling.ddim_sample
+    found = sample(
+        predict_noise,
+        schedule,
+        states[0].reshape(-1, 1, 1, 2).astype("float32"),
+        num_steps=12,
+        noise_fn=lambda number: noise[number].reshape(-1, 1, 1, 2).astype("float32"),
+        clip=False,
+        **choice,
+    )
+    # Near the border between two components a float32 rounding can send a point the other way.
+    gap = np.abs(np.asarray(found).reshape(-1, 2) - states[-1]).max(axis=1)
+    assert np.median(gap) < 1e-4 and (gap < 1e-2).mean() > 0.99
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_distances_equal_the_librarys(visit, name):
+    page = visit("reverse")
+    states, _ = page_run(page, name, "ddim", "beta", 0.0, 10)
+    for step in (0, 7, 10):
+        page.evaluate("(step) => document.querySelector('ddpm-reverse-explorer').change({ step })", step)
+        found = readings(page)
+        expected = TARGETS[name].distance(states[step], found["alpha_bar"])
+        assert found["distance"] == pytest.approx(expected, rel=1e-9)
+        expected = TARGETS[name].expected_distance(1000, found["alpha_bar"])
+        # Where F is almost 1, the square root of F (1 - F) turns rounding of 1e-16 into 1e-8.
+        assert found["expected_distance"] == pytest.approx(expected, rel=1e-7)
+
+
+# ---- Controls --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("scheme", ["file", "http"])
+def test_mouse_moves_numbers_and_pixels(visit, scheme):
+    page = visit("schedule", scheme=scheme)
+    before, picture = readings(page), pixels(page)
+    slider = page.locator("input[data-key=t]")
+    box = slider.bounding_box()
+    page.mouse.move(box["x"] + box["width"] * 0.25, box["y"] + box["height"] / 2)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] * 0.8, box["y"] + box["height"] / 2, steps=8)
+    page.mouse.up()
+    after = readings(page)
+    t = setting(page)["t"]
+    assert 750 < t < 850
+    assert after["alpha_bar"] == pytest.approx(build_schedule().alpha_bars[t - 1], rel=1e-9)
+    assert after["alpha_bar"] < before["alpha_bar"] / 10 and pixels(page) != picture
+
+
+def test_keyboard_moves_numbers_and_pixels(visit):
+    page = visit("schedule")
+    picture = pixels(page)
+    page.locator("input[data-key=t]").focus()
+    for _ in range(3):
+        page.keyboard.press("ArrowRight")
+    assert setting(page)["t"] == 253
+    assert readings(page)["alpha_bar"] == pytest.approx(build_schedule().alpha_bars[252], rel=1e-9)
+    moved = pixels(page)
+    assert moved != picture
+    for _ in range(3):
+        page.keyboard.press("ArrowLeft")
+    readings(page)
+    assert pixels(page) == picture  # the noise stayed the same
+    page.locator("input[value=linear]").focus()
+    page.keyboard.press("ArrowRight")
+    assert setting(page)["kind"] == "cosine"
+    assert readings(page)["beta"] == pytest.approx(build_schedule("cosine").betas[249], rel=1e-9)
+    assert page.locator("input[data-key=beta_end]").is_disabled()
+
+
+def test_every_control_can_be_reached_and_is_named(visit):
+    page = visit("many")
+    for _ in range(10):
+        page.keyboard.press("Tab")
+        focused = "document.activeElement.shadowRoot?.activeElement"
+        assert page.evaluate(f"() => {focused} && getComputedStyle({focused}).display !== 'none'")
+    names = [page.get_by_role("slider", name=name) for name in ("step t", "steps T", "η", "steps done")]
+    assert [found.count() for found in names] == [2, 2, 0, 1]  # eta waits until DDIM is chosen
+
+
+def test_dragging_in_a_curve_moves_t(visit):
+    page = visit("schedule")
+    box = page.locator("svg").first.bounding_box()
+    page.mouse.click(box["x"] + box["width"] - 7, box["y"] + box["height"] / 2)
+    assert setting(page)["t"] > 980
+
+
+def test_warning_comes_and_goes(visit):
+    page = visit("schedule")
+    warning = page.locator(".warn")
+    assert warning.is_hidden()
+    page.evaluate("() => document.querySelector('ddpm-schedule-explorer').change({ num_steps: 100 })")
+    readings(page)
+    assert warning.is_visible()
+    assert f"{build_schedule('linear', 100).alpha_bars[-1]:.4f}" in warning.text_content()
+    assert setting(page)["t"] == 25  # the same place along the way
+    page.get_by_role("button", name="Reset").click()
+    readings(page)
+    assert warning.is_hidden()
+
+
+def test_screen_reader_hears_once_after_a_move(visit):
+    page = visit("schedule")
+    heard = page.locator("[role=status]")
+    page.locator("input[data-key=t]").focus()
+    for _ in range(5):
+        page.keyboard.press("ArrowRight")
+        assert heard.text_content() == ""
+    page.wait_for_function("() => document.querySelector('ddpm-schedule-explorer').said.textContent !== ''")
+    assert heard.text_content().startswith("linear, t 255 of 1000: beta 0.005160")
+
+
+def test_play_pause_and_step(visit):
+    page = visit("reverse")
+    picture = pixels(page)
+    page.get_by_role("button", name="Step", exact=True).click()
+    assert setting(page)["step"] == 1
+    assert readings(page)["t"] == 980
+    page.get_by_role("button", name="Play").click()
+    page.wait_for_function("() => document.querySelector('ddpm-reverse-explorer').settings.step > 3")
+    page.get_by_role("button", name="Pause").click()
+    paused = setting(page)["step"]
+    page.wait_for_timeout(300)
+    assert setting(page)["step"] == paused < 50
+    page.get_by_role("button", name="Play").click()
+    page.get_by_role("button", name="Play").wait_for(timeout=20_000)  # it ends by itself
+    assert setting(page)["step"] == 50
+    found = readings(page)
+    assert found["t"] == 0 and found["alpha_bar"] == 1 and pixels(page) != picture
+    page.get_by_role("button", name="Restart").click()
+    readings(page)
+    assert pixels(page) == picture
+
+
+# ---- The address -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("scheme", ["file", "http"])
+def test_address_round_trips(visit, scheme):
+    page = visit("many", "?keep=1#there", scheme=scheme)
+    page.evaluate(
+        """() => {
+          const [first, second, reverse] = document.querySelectorAll('ddpm-schedule-explorer, ddpm-reverse-explorer');
+          first.change({ kind: "sigmoid", t: 77 });
+          second.change({ num_steps: 300, picture: "coffee" });
+          reverse.change({ sampler: "ddim", eta: 0.5, step: 10 });
+        }"""
+    )
+    page.wait_for_url("**reverse.step=10**")
+    address = page.url
+    assert address.endswith("#there") and "keep=1" in address
+    first, second, reverse = (readings(page, place) for place in range(3))
+    again = visit("many", address[address.index("?") :], scheme=scheme)
+    assert [readings(again, place) for place in range(3)] == [first, second, reverse]
+    assert setting(again, 0) | {"kind": "sigmoid", "t": 77} == setting(again, 0)
+    assert setting(again, 1) | {"kind": "cosine", "num_steps": 300, "picture": "coffee"} == setting(again, 1)
+    for reset in again.get_by_role("button", name="Reset").all():
+        reset.click()
+    again.wait_for_url("**.html?keep=1#there")
+
+
+def test_nonsense_in_the_address_is_ignored(visit):
+    page = visit(
+        "schedule", "?schedule.kind=best&schedule.t=-5&schedule.num_steps=ten&schedule.beta_end=NaN&schedule.x=1"
+    )
+    assert setting(page) == {
+        **{"kind": "linear", "picture": "cat", "num_steps": 1000, "t": 1, "beta_start": 1e-4, "beta_end": 0.02}
+    }
+
+
+# ---- In a notebook ---------------------------------------------------------------------------------------------------
+
+
+def test_widget_follows_its_model_and_leaves_the_address_alone(visit, folder):
+    """What anywidget does: import the module's text, then render a model into an element."""
+    page = visit("schedule")
+    page.goto("about:blank")
+    traits = ScheduleExplorer("cosine", t=40)
+    page.evaluate(
+        """async ([text, traits]) => {
+          const module = await import(URL.createObjectURL(new Blob([text], { type: "text/javascript" })));
+          const heard = {};
+          window.saved = 0;
+          window.model = { values: traits, get: (key) => traits[key], on: (name, act) => { heard[name] = act; },
+            set: (key, value) => { traits[key] = value; }, save_changes: () => { window.saved++; } };
+          window.hear = (key, value) => { traits[key] = value; heard[`change:${key}`](); };
+          module.default.render({ model: window.model, el: document.body });
+        }""",
+        [traits._esm, {key: getattr(traits, key) for key in (*traits.settings, *traits.data)}],
+    )
+    assert readings(page)["beta"] == pytest.approx(build_schedule("cosine").betas[39], rel=1e-9)
+    page.locator("input[data-key=t]").focus()
+    page.keyboard.press("ArrowRight")
+    page.wait_for_function("() => window.saved === 1")
+    assert page.evaluate("() => window.model.values.t") == 41
+    page.evaluate("() => window.hear('kind', 'sigmoid')")
+    assert readings(page)["beta"] == pytest.approx(build_schedule("sigmoid").betas[40], rel=1e-9)
+    page.wait_for_timeout(600)
+    assert page.url == "about:blank"
+
+
+# ---- For people ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 800])
+def test_accessible_in_both_themes_and_widths(visit, theme, width):
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed")
+    page = visit("many", "?schedule.num_steps=100&reverse.sampler=ddim", width=width)
+    page.evaluate("(theme) => { document.documentElement.dataset.theme = theme; }", theme)
+    if theme == "dark":
+        page.add_style_tag(content="body { background: #14181e; color: #fff; }")
+    page.wait_for_timeout(100)
+    found = axe.Axe().run(page)
+    assert not found.response["violations"], found.generate_report()
+    dark = page.evaluate(
+        "() => getComputedStyle(document.querySelector('ddpm-schedule-explorer').card).backgroundColor"
+    )
+    assert (dark == "rgb(22, 27, 34)") == (theme == "dark")
+    assert page.evaluate("() => document.documentElement.scrollWidth") <= width
+
+
+def test_without_scripts_a_figure_and_a_sentence_stand_there(visit):
+    page = visit("many", java_script_enabled=False)
+    for image in page.locator("img").all():
+        assert image.is_visible() and len(image.get_attribute("alt")) > 60
+        assert image.evaluate("(image) => image.naturalWidth") > 600
+    assert page.get_by_text("A still picture of an interactive figure").count() == 3
