@@ -19,9 +19,9 @@ def setup(app):
 
 
 def prepare_page(app, pagename, templatename, context, doctree):
-    """Leave out the theme's Thebe scripts, which name an outside address; add the explorers where a page has one."""
-    scripts = context.get("script_files", [])
-    scripts[:] = [script for script in scripts if not is_thebe(script)]
+    """Leave out the theme's Thebe, which names an outside address; add the explorers where a page has one."""
+    for kind in ("script_files", "css_files"):
+        context[kind][:] = [file for file in context[kind] if not is_thebe(file)]
     if "<ddpm-" in context.get("body", ""):
         for path in sorted(EXPLORER.glob("*.js")):
             app.add_js_file(f"explorer/{path.name}", loading_method="defer")
@@ -29,10 +29,10 @@ def prepare_page(app, pagename, templatename, context, doctree):
             app.add_css_file(f"explorer/{path.name}")
 
 
-def is_thebe(script):
-    """Say whether a script element belongs to Thebe."""
-    inline = getattr(script, "attributes", {}).get("body") or ""
-    return "THEBE_JS_URL" in inline or "sphinx-thebe" in str(getattr(script, "filename", script))
+def is_thebe(file):
+    """Say whether a script or a style sheet of a page belongs to Thebe."""
+    inline = getattr(file, "attributes", {}).get("body") or ""
+    return "THEBE_JS_URL" in inline or "sphinx-thebe" in str(getattr(file, "filename", file))
 
 
 def copy_scripts(app, exception):
