@@ -798,7 +798,7 @@ header .slider { flex: 1 1 190px; grid-template-columns: auto 1fr 40px; }
 
     // Shade the exact density: of every t in one dimension, of the present one in two.
     shade(pen, run, alphaBar, left, down, scale, blue) {
-      const rows = 90, columns = run.dims === 1 ? 180 : Math.round(rows * left / down), reach = down / 2 / scale;
+      const rows = run.dims === 1 ? 90 : 64, columns = run.dims === 1 ? 180 : Math.round(rows * left / down), reach = down / 2 / scale;
       const image = new ImageData(columns, rows), tint = blue.match(/[0-9a-f]{2}/gi).map((pair) => parseInt(pair, 16));
       if (run.dims === 2) run.backdrop = undefined;
       if (!run.backdrop || run.tint !== blue || run.reach !== reach) {
@@ -841,6 +841,7 @@ header .slider { flex: 1 1 190px; grid-template-columns: auto 1fr 40px; }
       const element = document.createElement(tag), keys = Object.keys(ELEMENTS[tag].fields);
       for (const name of ELEMENTS[tag].data) element.setAttribute(name, JSON.stringify(model.get(name)));
       for (const key of keys) element.setAttribute(key, model.get(key));
+      element.setAttribute("data-lm-suppress-shortcuts", "true"); // JupyterLab would take the arrow keys
       element.addEventListener("settings", ({ detail }) => {
         const changed = keys.filter((key) => model.get(key) !== detail[key]);
         for (const key of changed) model.set(key, detail[key]);
