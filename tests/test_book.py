@@ -79,7 +79,10 @@ def test_outputs_hold_nothing_random(source):
     text = nbformat.writes(notebook)
     assert notebooks.WIDGET_VIEW not in text
     assert not re.search(r"\bat 0x[0-9a-f]{6,}", text)
-    assert not [output for cell in code_cells(notebook) for output in cell.outputs if output.get("name") == "stderr"]
+    for cell in code_cells(notebook):
+        streams = [output.name for output in cell.outputs if output.output_type == "stream"]
+        # What goes to stderr differs between machines; a stream in pieces is cut where time happened to cut it.
+        assert streams in ([], ["stdout"]), cell.source
 
 
 @every_chapter
@@ -134,7 +137,8 @@ def test_pages_take_nothing_from_outside(pages):
     ]
     assert not outside
     for path in pages:
-        assert not re.search(r"require(?:\.min)?\.js|html-manager|THEBE_JS_URL|sphinx-thebe", path.read_text("utf8")), path.name
+        named = re.search(r"require(?:\.min)?\.js|html-manager|THEBE_JS_URL|sphinx-thebe", path.read_text("utf8"))
+        assert not named, f"{path.name}: {named}"
 
 
 def test_every_image_is_described(pages):

@@ -92,6 +92,7 @@ def execute(source: pathlib.Path) -> nbformat.NotebookNode:
         kernel_name="python3",
         record_timing=False,
         store_widget_state=False,
+        coalesce_streams=True,
         resources={"metadata": {"path": str(BOOK)}},
     ).execute()
     notebook.metadata["language_info"] = {"name": "python"}
