@@ -4,7 +4,7 @@ A check evaluates the printed LaTeX, member by member, in worlds whose numbers c
 Gaussian of a whole chain, from a grid, from SymPy. The page `book/ledger.md` is written from this file and from the
 chapters:
 
-    python tests/equation_ledger.py
+    python -m tests.equation_ledger
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from collections.abc import Callable
 
 import numpy as np
 import sympy
-from equation_reader import BOOK, Linear, World, displays
 
 from ddpm_lib import schedules
+from tests.equation_reader import BOOK, Linear, World, condition, displays
 
 PAGE = BOOK / "ledger.md"
 
@@ -350,9 +350,85 @@ def rescaled_roots():
     return worlds
 
 
+def posteriors():
+    """The posterior's mean and variance by conditioning the joint Gaussian of a whole chain."""
+    worlds = []
+    for world in chains():
+        x, t = world.random["x"], world.names["t"]
+        means, covariances = condition([x(t - 1)], [x(t), x(0)])
+        mean, variance = means[0], covariances[0, 0]
+        x_t, x_0 = x(t).value, x(0).value
+        posterior = {
+            r"\tilde\beta": {t: variance}.__getitem__,
+            r"\tilde\mu_t": lambda first, second, at=(x_t, x_0), mean=mean: {at: mean}[first, second],
+            "A": 1 / variance,
+            "B": mean / variance,
+            "C": mean**2 / variance,
+            "E": (x(t - 1).value - mean) ** 2 / variance,
+        }
+        worlds.append(World(world.names | posterior, world.random))
+    return worlds
+
+
+def symbolic_posteriors():
+    """The exponent as a SymPy expression; its derivatives at x_{t-1} = 0 are the coefficients."""
+    (world,) = symbolic_step()
+    names = world.names
+    t, x, alpha, beta, bar = (names[key] for key in ("t", "x", r"\alpha", r"\beta", r"\bar\alpha"))
+    unknown = x(t - 1)
+    exponent = (
+        (x(t) - sympy.sqrt(alpha(t)) * unknown) ** 2 / beta(t)
+        + (unknown - sympy.sqrt(bar(t - 1)) * x(0)) ** 2 / (1 - bar(t - 1))
+        - (x(t) - sympy.sqrt(bar(t)) * x(0)) ** 2 / (1 - bar(t))
+    )
+    curvature = sympy.diff(exponent, unknown, 2) / 2
+    mean = sympy.solve(sympy.diff(exponent, unknown), unknown)[0]
+    posterior = {
+        r"\tilde\beta": {t: 1 / curvature}.__getitem__,
+        r"\tilde\mu_t": lambda first, second: {(x(t), x(0)): mean}[first, second],
+        r"\varepsilon": (x(t) - sympy.sqrt(bar(t)) * x(0)) / sympy.sqrt(1 - bar(t)),
+        "A": curvature,
+        "B": -sympy.diff(exponent, unknown).subs(unknown, 0) / 2,
+        "C": exponent.subs(unknown, 0),
+        "E": exponent,
+    }
+    return [World(names | posterior, symbolic=True)]
+
+
+def both_posteriors():
+    return posteriors() + symbolic_posteriors()
+
+
+def products():
+    """Mean and variance of a normalized product of two densities on a grid."""
+    worlds = []
+    for m_1, v_1, m_2, v_2 in [(0.5, 0.2, -1.0, 1.0), (2.0, 3.0, 1.0, 0.5)]:
+        x = np.linspace(-25, 25, 200_001)
+        density = np.exp(-((x - m_1) ** 2) / (2 * v_1) - (x - m_2) ** 2 / (2 * v_2))
+        density /= density.sum()
+        mean = (density * x).sum()
+        variance = (density * (x - mean) ** 2).sum()
+        names = {"m": mean, "v": variance, "m_1": m_1, "m_2": m_2, "v_1": v_1, "v_2": v_2}
+        worlds.append(World({"m": mean, "v": variance} | names))
+    return worlds
+
+
+def gaussian_data():
+    """Chains whose first variable has the variance s^2; v_t is the variance of x_t, from the sources."""
+    worlds = []
+    for world in chains():
+        x = world.random["x"]
+        names = {"s": math.sqrt((x(0).weights ** 2).sum()), "v": lambda i, x=x: (x(i).weights ** 2).sum()}
+        worlds.append(World(world.names | names, world.random))
+    return worlds
+
+
 # ---- Checks ---------------------------------------------------------------------------------------------------------
 
 WHOLE_CHAIN = "float64: every variable of a chain with random betas is kept as a combination of independent sources; "
+
+POSTERIOR = WHOLE_CHAIN + "the posterior comes from their joint covariance matrix"
+POSTERIOR_AND_SYMPY = POSTERIOR + "; and SymPy: derivatives of the exponent."
 
 CHECKS = {
     "eq-noising-kernel": Check(
@@ -367,7 +443,7 @@ CHECKS = {
         chains,
         ((r"\sqrt{\beta_t}\,", r"\beta_t\,"), (r"\sqrt{1-\beta_t}\,", ""), ("(0, I)", "(0, 2 I)")),
         # the noise of every step has this law
-        blind=("t->t-1 _t \\sim \\m",),
+        blind=("t->t-1 in varepsilon_t \\sim \\m",),
     ),
     "eq-noising-joint": Check(
         "book/10_noising.md: noise_step",
@@ -393,15 +469,15 @@ CHECKS = {
         ),
         # the covariance that these multiply is 0, and the variance of the noise is 1 at every step
         blind=(
-            "+->- + 2 \\sqrt{",
-            "digit 1-\\beta_t}",
-            "digit 1}, \\varep",
-            "digit 2 \\sqrt{1-",
-            "sqrt \\sqrt{1-\\b",
-            "sqrt \\sqrt{\\bet",
-            "t->t-1 _t] \\\\\n&= ",
-            "t->t-1 _t} \\opera",
-            "t->t-1 _t} \\sqrt{",
+            "+->- in [x_{t-1}] + 2 \\sqrt{",
+            "digit in + 2 \\sqrt{1-\\beta_t}",
+            "digit in Cov}[x_{t-1}, \\varep",
+            "digit in _{t-1}] + 2 \\sqrt{1-",
+            "sqrt in -\\beta_t} \\sqrt{\\bet",
+            "sqrt in t-1}] + 2 \\sqrt{1-\\b",
+            "t->t-1 in rt{1-\\beta_t} \\sqrt{",
+            "t->t-1 in sqrt{\\beta_t} \\opera",
+            "t->t-1 in varepsilon_t] \\\\\n&= ",
         ),
     ),
     "eq-noising-distance": Check(
@@ -464,7 +540,7 @@ CHECKS = {
         independent_sum,
         (("a^2 + b^2", "(a + b)^2"), ("a^2 + b^2", "a + b")),
         # Y and -Y have the same law
-        blind=("+->- + Y \\sim \\",),
+        blind=("+->- in X + Y \\sim \\mathcal{",),
     ),
     "closed-convolution-start": Check(
         "book/20_closed_form.md: convolved",
@@ -472,7 +548,7 @@ CHECKS = {
         convolutions,
         ((r"\frac{1}{2 \pi a b}", r"\frac{1}{\sqrt{2 \pi a b}}"), (r"\frac{y^2}{b^2}", r"\frac{y^2}{b}")),
         # y runs over the whole line, in both directions
-        blind=("-->+ - y;\\, 0,\\",),
+        blind=("-->+ in hcal{N}(z - y;\\, 0,\\",),
     ),
     "eq-closed-square": Check(
         "book/20_closed_form.md: the text",
@@ -504,7 +580,13 @@ CHECKS = {
         convolutions,
         ((r"2 a^2 b^2", r"a^2 b^2"), (r"e^{-\frac{z^2}", r"e^{\frac{z^2}")),
         # the integral does not depend on where the square has its centre
-        blind=("+->- + b^2}\\rig", "-->+ - \\frac{b^", "digit 2 + b^2}\\r", "digit 2 z}{a^2 +", "digit 2}\\right)^"),
+        blind=(
+            "+->- in ^2 z}{a^2 + b^2}\\rig",
+            "-->+ in } \\left(y - \\frac{b^",
+            "digit in - \\frac{b^2 z}{a^2 +",
+            "digit in {b^2 z}{a^2 + b^2}\\r",
+            "digit in }{a^2 + b^2}\\right)^",
+        ),
     ),
     "eq-closed-convolution": Check(
         "book/20_closed_form.md: convolved",
@@ -529,7 +611,7 @@ CHECKS = {
         first_steps,
         ((r"\beta_1 I", r"\alpha_1 I"), (r"\bar\alpha_1}\, x_0", r"\bar\alpha_0}\, x_0")),
         # at the first step alpha_bar is alpha
-        blind=("bar \\bar\\alpha",),
+        blind=("bar in 0,\\, (1 - \\bar\\alpha", "bar in ;\\, \\sqrt{\\bar\\alpha"),
     ),
     "closed-assumption": Check(
         "ddpm_lib/diffusion.py: add_noise",
@@ -565,7 +647,7 @@ CHECKS = {
         pathwise,
         ((r"\mathbb{E}\left[\varepsilon f'", r"\mathbb{E}\left[f'"), (r"f'(\mu + \sigma", r"f'(\mu - 2 \sigma")),
         # the noise is symmetric, so its sign does not matter to the mean of f'
-        blind=("+->- + \\sigma \\",),
+        blind=("+->- in ft[f'(\\mu + \\sigma \\",),
     ),
     "eq-closed-score-estimate": Check(
         "book/20_closed_form.md: score_function",
@@ -664,6 +746,184 @@ CHECKS = {
         "float64: the affine map through two points, from a linear solve.",
         rescaled_roots,
         ((r"{r_1 - r_T}", r"{r_1}"), (r"r_t - r_T", r"r_t")),
+    ),
+    "eq-posterior-bayes": Check(
+        "book/30_posterior.md: posterior",
+        POSTERIOR + ", as do the three densities.",
+        chains,
+        ((r"\, q(x_{t-1} \mid x_0)", r"\, q(x_{t-1})"), (r"{q(x_t \mid x_0)}", r"{q(x_t)}")),
+    ),
+    "posterior-markov": Check(
+        "book/30_posterior.md: the text",
+        POSTERIOR + ".",
+        chains,
+        ((r"= q(x_t \mid x_{t-1})", r"= q(x_t \mid x_0)"),),
+    ),
+    "posterior-factors": Check(
+        "book/30_posterior.md: step_density",
+        POSTERIOR + ", as do the three densities.",
+        chains,
+        ((r"\beta_t I", r"\alpha_t I"), (r"(1 - \bar\alpha_{t-1}) I", r"(1 - \bar\alpha_t) I")),
+    ),
+    "eq-posterior-exponent": Check(
+        "book/30_posterior.md: the text",
+        POSTERIOR_AND_SYMPY,
+        both_posteriors,
+        ((r"- \frac{(x_t - \sqrt{\bar", r"+ \frac{(x_t - \sqrt{\bar"), (r"{\beta_t}", r"{\alpha_t}")),
+    ),
+    "eq-posterior-quadratic": Check(
+        "book/30_posterior.md: precision, slope",
+        POSTERIOR_AND_SYMPY,
+        both_posteriors,
+        (("- 2 B", "- B"), (r"A\, x_{t-1}^2", r"A\, x_{t-1}")),
+    ),
+    "eq-posterior-a": Check(
+        "book/30_posterior.md: precision",
+        POSTERIOR_AND_SYMPY,
+        both_posteriors,
+        ((r"\frac{\alpha_t}", r"\frac{1}"), (r"{1 - \bar\alpha_{t-1}}", r"{1 - \bar\alpha_t}")),
+    ),
+    "eq-posterior-b": Check(
+        "book/30_posterior.md: slope",
+        POSTERIOR_AND_SYMPY,
+        both_posteriors,
+        ((r"\sqrt{\alpha_t}", r"\alpha_t"), (r"\sqrt{\bar\alpha_{t-1}}", r"\sqrt{\bar\alpha_t}")),
+    ),
+    "eq-posterior-c": Check(
+        "book/30_posterior.md: the text",
+        POSTERIOR_AND_SYMPY,
+        both_posteriors,
+        ((r"\frac{x_t^2}{\beta_t}", r"\frac{\alpha_t x_t^2}{\beta_t}"), (r"\bar\alpha_{t-1}\, x_0^2", r"x_0^2")),
+    ),
+    "eq-posterior-completed": Check(
+        "book/30_posterior.md: mean",
+        POSTERIOR_AND_SYMPY,
+        both_posteriors,
+        ((r"- \frac{B^2}{A}", r"+ \frac{B^2}{A}"), (r"x_{t-1} - \frac{B}{A}", r"x_{t-1} + \frac{B}{A}")),
+    ),
+    "eq-posterior-a-simple": Check(
+        "ddpm_lib/schedules.py: NoiseSchedule.posterior_variances",
+        POSTERIOR_AND_SYMPY,
+        both_posteriors,
+        ((r"+ \beta_t}", r"- \beta_t}"), (r"\frac{1 - \bar\alpha_t}", r"\frac{1 - \alpha_t}")),
+    ),
+    "eq-posterior-variance": Check(
+        "ddpm_lib/schedules.py: NoiseSchedule.posterior_variances",
+        POSTERIOR_AND_SYMPY,
+        both_posteriors,
+        (
+            (r"\frac{1 - \bar\alpha_{t-1}}{1 - \bar\alpha_t}", r"\frac{1 - \bar\alpha_t}{1 - \bar\alpha_{t-1}}"),
+            (r"\, \beta_t", r"\, \sqrt{\beta_t}"),
+        ),
+    ),
+    "eq-posterior-mean": Check(
+        "ddpm_lib/diffusion.py: posterior_mean",
+        POSTERIOR_AND_SYMPY,
+        both_posteriors,
+        (
+            (r"\sqrt{\bar\alpha_{t-1}}\, \beta_t", r"\sqrt{\bar\alpha_t}\, \beta_t"),
+            (r"\sqrt{\alpha_t}\, (1 - \bar\alpha_{t-1})", r"\sqrt{\alpha_t}\, (1 - \bar\alpha_t)"),
+            (r"{1 - \bar\alpha_t}\, x_t", r"{1 - \bar\alpha_t}\, x_0"),
+        ),
+    ),
+    "posterior-rest": Check(
+        "book/30_posterior.md: the text",
+        POSTERIOR_AND_SYMPY,
+        both_posteriors,
+        (("B^2", "B"), ("C - ", "C + ")),
+    ),
+    "posterior-factors-in-front": Check(
+        "book/30_posterior.md: the text",
+        POSTERIOR + ".",
+        posteriors,
+        ((r"{\sqrt{2 \pi \tilde\beta_t}}", r"{2 \pi \tilde\beta_t}"),),
+    ),
+    "posterior-rest-tt": Check(
+        "book/30_posterior.md: the text",
+        "SymPy: all members are the same expression.",
+        symbolic_step,
+        ((r"- \frac{\alpha_t", r"- \frac{"), (r"+ \bar\alpha_t}", "}")),
+        # denominators under a numerator that is 0
+        blind=(
+            "-->+ in beta_t (1 - \\bar\\alp",
+            "bar in ta_t (1 - \\bar\\alpha",
+            "digit in {\\beta_t (1 - \\bar\\a",
+            "t->t-1 in \\bar\\alpha_t)} = 0",
+        ),
+    ),
+    "posterior-rest-t0": Check(
+        "book/30_posterior.md: the text",
+        "SymPy: all members are the same expression.",
+        symbolic_step,
+        ((r"\sqrt{\bar\alpha_{t-1}}", r"\bar\alpha_{t-1}"),),
+    ),
+    "posterior-rest-00": Check(
+        "book/30_posterior.md: the text",
+        "SymPy: all members are the same expression.",
+        symbolic_step,
+        ((r"- \bar\alpha_{t-1} \beta_t}", r"+ \bar\alpha_{t-1} \beta_t}"),),
+        # denominators under a numerator that is 0
+        blind=(
+            "-->+ in eta_t}{(1 - \\bar\\alp",
+            "-->+ in {t-1}) (1 - \\bar\\alp",
+            "bar in -1}) (1 - \\bar\\alpha",
+            "digit in \\beta_t}{(1 - \\bar\\a",
+            "digit in a_{t-1}) (1 - \\bar\\a",
+            "t-1->t in \\bar\\alpha_{t-1}) (1",
+            "t->t-1 in \\bar\\alpha_t)} = 0",
+        ),
+    ),
+    "eq-posterior-result": Check(
+        "ddpm_lib/diffusion.py: posterior_mean",
+        POSTERIOR + ".",
+        posteriors,
+        ((r"\tilde\beta_t I", r"\beta_t I"), (r"\mid x_t, x_0)", r"\mid x_t)")),
+    ),
+    "eq-posterior-product": Check(
+        "ddpm_lib/exercises.py: check",
+        "float64: mean and variance of a normalized product of two densities on a grid.",
+        products,
+        ((r"\frac{1}{v_1} + \frac{1}{v_2}", r"\frac{1}{v_1 + v_2}"), (r"\frac{m_1}{v_1}", r"\frac{m_1}{v_2}")),
+    ),
+    "eq-posterior-x0": Check(
+        "ddpm_lib/diffusion.py: x_0_from_noise",
+        WHOLE_CHAIN + "both sides are evaluated on a draw.",
+        chains,
+        ((r"{\sqrt{\bar\alpha_t}}", r"{\bar\alpha_t}"), (r"x_t - ", r"x_t + ")),
+    ),
+    "posterior-noise-substituted": Check(
+        "book/30_posterior.md: from_noise",
+        POSTERIOR_AND_SYMPY,
+        both_posteriors,
+        ((r"\frac{\beta_t}{\sqrt{\alpha_t} \sqrt{1", r"\frac{\beta_t}{\alpha_t \sqrt{1"),),
+    ),
+    "posterior-noise-bracket": Check(
+        "book/30_posterior.md: the text",
+        "SymPy: all members are the same expression.",
+        symbolic_step,
+        ((r"= \frac{1}{\sqrt{\alpha_t}}", r"= \frac{1}{\alpha_t}"),),
+    ),
+    "eq-posterior-mean-noise": Check(
+        "book/30_posterior.md: from_noise",
+        POSTERIOR_AND_SYMPY,
+        both_posteriors,
+        (
+            (r"\frac{\beta_t}{\sqrt{1 - \bar\alpha_t}}", r"\frac{\beta_t}{1 - \bar\alpha_t}"),
+            (r"\frac{1}{\sqrt{\alpha_t}}", r"\frac{1}{\alpha_t}"),
+            (r"\beta_t", r"\sqrt{\beta_t}"),
+        ),
+    ),
+    "posterior-gaussian-data": Check(
+        "book/30_posterior.md: v",
+        WHOLE_CHAIN + "variances are sums over the sources.",
+        gaussian_data,
+        ((r"+ 1 -", r"- 1 -"),),
+    ),
+    "eq-posterior-reverse": Check(
+        "book/30_posterior.md: row",
+        WHOLE_CHAIN + "the conditional variance comes from the joint covariance matrix, with x_0 unknown.",
+        gaussian_data,
+        ((r"\frac{v_{t-1}}{v_t}", r"\frac{v_t}{v_{t-1}}"), (r"\right)^{-1}", r"\right)")),
     ),
 }
 

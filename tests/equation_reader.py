@@ -23,6 +23,7 @@ DISPLAY = re.compile(r"(?:<!-- step: ([a-z0-9-]+) -->\n)?^\$\$\n(.*?)\n\$\$(?: \
 RELATIONS = {"=", "<", ">", r"\approx", r"\sim", r"\propto", r"\le", r"\ge"}
 SPACES = {r"\,", r"\;", r"\:", r"\!", r"\left", r"\right", r"\big", r"\Big", r"\bigl", r"\bigr", r"\Bigl", r"\Bigr"}
 OPENING, CLOSING = {"(": ")", "[": "]", "{": "}", r"\{": r"\}"}, {")", "]", "}", r"\}"}
+NAMED_FUNCTIONS = {"q", "p", "f", "f'", "g", "SNR", r"D_\mathrm{KL}", r"\tilde\mu_t"}
 FUNCTIONS = {r"\log": "log", r"\exp": "exp", r"\cos": "cos", r"\max": "max", r"\min": "min"}
 
 
@@ -149,15 +150,19 @@ def gaussian_density(values, means, covariances):
     return math.exp(exponent) / math.sqrt((2 * math.pi) ** len(values) * np.linalg.det(covariances))
 
 
-def conditional_density(targets: list[Linear], given: list[Linear]) -> float:
-    """The density of `targets` at their drawn values, given those of `given`, by conditioning the joint Gaussian."""
+def condition(targets: list[Linear], given: list[Linear]) -> tuple[np.ndarray, np.ndarray]:
+    """The means and covariances of `targets`, given the drawn values of `given`, from their joint Gaussian."""
     joint = np.array([[covariance(a, b) for b in targets + given] for a in targets + given], dtype=float)
     cut = len(targets)
     gain = joint[:cut, cut:] @ np.linalg.inv(joint[cut:, cut:]) if given else np.zeros((cut, 0))
     surprise = np.array([variable.value - variable.mean for variable in given])
     means = np.array([variable.mean for variable in targets]) + gain @ surprise
-    covariances = joint[:cut, :cut] - gain @ joint[cut:, :cut]
-    return gaussian_density([variable.value for variable in targets], means, covariances)
+    return means, joint[:cut, :cut] - gain @ joint[cut:, :cut]
+
+
+def conditional_density(targets: list[Linear], given: list[Linear]) -> float:
+    """The density of `targets` at their drawn values, given those of `given`."""
+    return gaussian_density([variable.value for variable in targets], *condition(targets, given))
 
 
 @dataclasses.dataclass
@@ -377,9 +382,20 @@ class Reader:
         return node
 
     def moment(self, name):
-        parts = [self.sub(part) for part in self.split(self.inside(), ",")]
+        inner = self.inside()
+        if name == "Var" and r"\mid" in inner:
+            pair = [self.sub(part) for part in self.split(inner, r"\mid")]
+
+            def node(names, world):
+                target, given = (part(names | world.random, world) for part in pair)
+                return condition([target], [given])[1][0, 0]
+
+            return node
+        parts = [self.sub(part) for part in self.split(inner, ",")]
         if name == "E":
             return lambda names, world: _expectation(parts[0], names, world)
+        if name == "Var" and len(parts) == 2:
+            raise ReadingError("Var takes one variable")
         if name in {"Var", "Cov"}:
 
             def node(names, world):
@@ -390,7 +406,7 @@ class Reader:
         raise ReadingError(f"unknown operator {name}")
 
     def name(self, token):
-        """A number, a table with its subscripts, or a function with its arguments; else x (y) is a product."""
+        """A number, a table with its subscripts, or a function with its arguments."""
         name = token
         if token in {r"\bar", r"\tilde", r"\hat"}:
             name += "".join(self.group())
@@ -408,7 +424,7 @@ class Reader:
             node, key = (lambda names, world: _called(_known(names, name))), name
         else:
             node, key = self.subscripted(name, subscript), f"{name}_{''.join(subscript)}"
-        return self.call(key, node) if self.peek() == "(" else node
+        return self.call(key) if self.peek() == "(" and key in NAMED_FUNCTIONS else node
 
     def subscripted(self, name, subscript):
         pieces = [[self.sub(end) for end in self.split(part, ":")] for part in self.split(subscript, ",")]
@@ -427,8 +443,7 @@ class Reader:
 
         return node
 
-    def call(self, name, plain):
-        """Read the brackets after a name: arguments if the name is a function, else a factor."""
+    def call(self, name):
         inner = self.inside()
         if r"\|" in inner:
             key = f"{name}({''.join(inner)})"
@@ -439,11 +454,7 @@ class Reader:
             if name == "q":
                 variables = [_flat([part(names | world.random, world) for part in side]) for side in groups]
                 return world.density(variables[0], variables[1] if len(groups) > 1 else [])
-            if callable(names.get(name)):
-                return names[name](*[part(names, world) for part in groups[0]])
-            if len(groups) > 1 or len(groups[0]) > 1:
-                raise ReadingError(f"{name} is no function")
-            return plain(names, world) * groups[0][0](names, world)
+            return _known(names, name)(*[part(names, world) for part in groups[0]])
 
         return node
 
