@@ -62,8 +62,9 @@ def _attend_in_chunks(query, key, value):
         d_query, d_key, d_value = [], 0.0, 0.0
         for part in chunks:
             weights = _weights(scaled_query[:, :, part], key_transposed)
-            d_weights = ops.matmul(d_mixed[:, :, part], value_transposed)
-            d_scores = ops.cast(weights * (d_weights - row_sums[:, :, part]), query.dtype)
+            d_weights = ops.cast(ops.matmul(d_mixed[:, :, part], value_transposed), "float32")
+            d_scores = ops.cast(weights, "float32") * (d_weights - row_sums[:, :, part])
+            d_scores = ops.cast(d_scores, query.dtype)
             d_query.append(ops.matmul(d_scores, key) * scale)
             d_key += ops.matmul(ops.swapaxes(d_scores, 2, 3), scaled_query[:, :, part])
             d_value += ops.matmul(ops.swapaxes(weights, 2, 3), d_mixed[:, :, part])

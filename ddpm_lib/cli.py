@@ -355,6 +355,8 @@ class Trajectory:
 def _prepare(flags):
     from ddpm_lib import data
 
+    if flags.data_dir is None:
+        raise InputError(data.WHERE_CELEBA_IS)
     path = data.prepare(
         flags.data_dir, flags.image_size, cache_dir=flags.cache_dir, max_bad_fraction=flags.max_bad_fraction
     )

@@ -1,0 +1,3 @@
+"""Stands in the way of TensorFlow, as if it were not installed."""
+
+raise ModuleNotFoundError("No module named 'tensorflow'", name="tensorflow")

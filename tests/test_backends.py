@@ -1,0 +1,93 @@
+"""The three backends compute the same: forward pass, one training step, DDIM."""
+
+import importlib.util
+import os
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[1]
+BACKENDS = ("tensorflow", "jax", "torch")
+
+SCRIPT = """
+import sys
+import keras
+import numpy as np
+from ddpm_lib import training
+from ddpm_lib.config import RunConfig
+from ddpm_lib.diffusion import add_noise
+from ddpm_lib.sampling import ddim_sample
+
+config = RunConfig().replace(
+    unet={"image_size": 16, "widths": (8, 16), "attention_resolutions": (16,), "heads": 2, "attention_dim": 8,
+          "time_dim": 16},
+    train={"learning_rate": 1e-2, "warmup_steps": 1, "ema_decay": 0.9},
+)
+generator = np.random.default_rng(0)
+x_0 = generator.uniform(-1, 1, (4, 16, 16, 3)).astype("float32")
+noise = generator.standard_normal(x_0.shape).astype("float32")
+t = np.array([0, 10, 500, 999], "int32")
+
+
+class Supplied(training.DiffusionTrainer):
+    def call(self, x_0, training=False):
+        steps, fixed = keras.ops.convert_to_tensor(t), keras.ops.convert_to_tensor(noise)
+        return steps, fixed, self.network([add_noise(self.schedule, x_0, steps, fixed), steps], training=training)
+
+
+trainer = Supplied(config)
+# Weights in the order of their paths, which is the same everywhere.
+weights = [0.1 * generator.standard_normal(w.shape).astype("float32") for w in trainer.network.weights]
+trainer.network.set_weights(weights)
+trainer.ema_network.set_weights(weights)
+to_numpy = keras.ops.convert_to_numpy
+results = {"forward": to_numpy(trainer.network([noise, t]))}
+results["sample"] = to_numpy(ddim_sample(trainer.predict_noise, trainer.schedule, noise, num_steps=10))
+trainer.fit(x_0, batch_size=4, epochs=1, shuffle=False, verbose=0)
+results["loss"] = trainer.finish_epoch()["loss"]
+for name, network in (("trained", trainer.network), ("average", trainer.ema_network)):
+    results[name] = np.concatenate([w.ravel() for w in network.get_weights()])
+results["fresh_sample"] = to_numpy(ddim_sample(trainer.predict_noise, trainer.schedule, noise, num_steps=10))
+np.savez(sys.argv[1], **results)
+"""
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    found = {}
+    folder = tmp_path_factory.mktemp("backends")
+    for backend in BACKENDS:
+        if importlib.util.find_spec(backend) is None:
+            continue
+        path = folder / f"{backend}.npz"
+        environment = {**os.environ, "KERAS_BACKEND": backend, "PYTHONPATH": str(ROOT)}
+        command = [sys.executable, "-c", SCRIPT, str(path)]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr[-3000:]
+        found[backend] = np.load(path)
+    return found
+
+
+@pytest.mark.parametrize("backend", BACKENDS[1:])
+@pytest.mark.parametrize("what", ["forward", "loss", "trained", "average", "sample", "fresh_sample"])
+def test_backend_agrees_with_tensorflow(results, backend, what):
+    if backend not in results:
+        pytest.skip(f"{backend} is not installed")
+    if "tensorflow" not in results:
+        pytest.skip("tensorflow is not installed")
+    ours, reference = results[backend][what], results["tensorflow"][what]
+    assert np.isfinite(reference).all()
+    if what != "loss":
+        assert np.std(reference) > 1e-3
+    assert np.abs(ours - reference).max() < 1e-4
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_samples_come_from_the_weights_of_the_moment(results, backend):
+    """A compiled sampler that froze the first weights would give the same picture after training."""
+    if backend not in results:
+        pytest.skip(f"{backend} is not installed")
+    assert np.abs(results[backend]["fresh_sample"] - results[backend]["sample"]).max() > 1e-4

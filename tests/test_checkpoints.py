@@ -1,0 +1,121 @@
+"""Checkpoint files: whole or not there, and refused with one line when they are not ours."""
+
+import os
+import signal
+import subprocess
+import sys
+import zipfile
+
+import keras
+import numpy as np
+import pytest
+
+import ddpm_lib
+from ddpm_lib import checkpoints, training
+from ddpm_lib.config import InputError
+from tests.test_training import IMAGES, TINY, callbacks, new_trainer
+
+
+@pytest.fixture(scope="module")
+def run_folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run") / "run"
+    trainer = new_trainer(TINY.replace(train={"epochs": 5}))
+    training.fit_run(trainer, IMAGES, callbacks(folder, keep=2), verbose=0)
+    return folder
+
+
+def test_only_the_newest_epochs_stay(run_folder):
+    names = sorted(path.name for path in run_folder.glob("*.keras"))
+    assert names == ["latest.keras", "unet_epoch_4.keras", "unet_epoch_5.keras"]
+    assert [number for number, _ in checkpoints.epoch_files(run_folder)] == [4, 5]
+
+
+def test_loading_gives_the_average_in_float32(run_folder):
+    path = run_folder / "unet_epoch_5.keras"
+    trainer, model = checkpoints.resume(path), ddpm_lib.load(path)
+    for ours, average, raw in zip(
+        model.network.get_weights(), trainer.ema_network.get_weights(), trainer.network.get_weights(), strict=True
+    ):
+        assert np.array_equal(ours, average)
+        assert not np.array_equal(ours, raw)
+    assert model.config == TINY.replace(train={"epochs": 5})
+    assert model.image_shape == (8, 8, 1) and model.schedule.num_steps == 1000
+    x, t = np.zeros((2, 8, 8, 1), "float32"), np.array([0, 999], "int32")
+    assert keras.ops.convert_to_numpy(model.predict_noise(x, t)).shape == (2, 8, 8, 1)
+
+
+def test_a_checkpoint_is_an_ordinary_keras_file(run_folder):
+    trainer = keras.saving.load_model(run_folder / "latest.keras")
+    assert isinstance(trainer, training.DiffusionTrainer) and trainer.step == 15
+
+
+def damaged(run_folder, tmp_path, kind):
+    content = (run_folder / "unet_epoch_5.keras").read_bytes()
+    path = tmp_path / f"{kind}.keras"
+    if kind == "empty":
+        path.write_bytes(b"")
+    elif kind == "truncated":
+        path.write_bytes(content[: len(content) // 2])
+    elif kind == "flipped":
+        middle = len(content) // 2
+        path.write_bytes(content[:middle] + bytes([content[middle] ^ 255]) + content[middle + 1 :])
+    elif kind == "text":
+        path.write_text("hello")
+    elif kind == "foreign":
+        keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)]).save(path)
+    elif kind == "other_zip":
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("hello.txt", "hello")
+    return path
+
+
+@pytest.mark.parametrize("kind", ["missing", "empty", "truncated", "flipped", "text", "foreign", "other_zip"])
+def test_damaged_and_foreign_files_get_one_line(run_folder, tmp_path, kind):
+    with pytest.raises(InputError) as caught:
+        checkpoints.load(damaged(run_folder, tmp_path, kind))
+    assert f"{kind}.keras" in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_failed_save_keeps_the_old_file(run_folder, tmp_path, monkeypatch):
+    trainer = checkpoints.resume(run_folder / "latest.keras")
+    checkpoints.save(trainer, tmp_path / "x.keras")
+    before = (tmp_path / "x.keras").read_bytes()
+
+    def fail(self, path):
+        path.write_bytes(b"half")
+        raise OSError("disk full")
+
+    monkeypatch.setattr(training.DiffusionTrainer, "save", fail)
+    with pytest.raises(OSError, match="disk full"):
+        checkpoints.save(trainer, tmp_path / "x.keras")
+    assert (tmp_path / "x.keras").read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["x.keras"]
+
+
+def test_a_killed_save_leaves_a_loadable_file(run_folder, tmp_path):
+    """kill -9 while one file is saved again and again, at different moments."""
+    script = (
+        "import sys; from ddpm_lib import checkpoints\n"
+        "trainer = checkpoints.resume(sys.argv[1])\n"
+        "checkpoints.save(trainer, sys.argv[2]); print('saved', flush=True)\n"
+        "while True: checkpoints.save(trainer, sys.argv[2])\n"
+    )
+    path = tmp_path / "x.keras"
+    for delay in (0.0, 0.02, 0.05):
+        process = subprocess.Popen(
+            [sys.executable, "-c", script, run_folder / "latest.keras", path], stdout=subprocess.PIPE, text=True
+        )
+        assert process.stdout.readline() == "saved\n"
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(timeout=0.01 + delay)
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        process.stdout.close()
+        assert checkpoints.resume(path).step == 15
+
+
+def test_leftovers_of_killed_saves_are_removed(tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/.latest.123.tmp.keras").write_bytes(b"half")
+    training.fit_run(new_trainer(TINY.replace(train={"epochs": 1})), IMAGES, callbacks(tmp_path / "run"), verbose=0)
+    assert not list((tmp_path / "run").glob(".*"))

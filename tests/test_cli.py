@@ -1,0 +1,205 @@
+"""The commands as a user runs them: files, exit codes, one line for every mistake."""
+
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ddpm_lib import checkpoints, cli
+
+ROOT = pathlib.Path(__file__).parents[1]
+TRAIN = ["train", "--batch_size", "8", "--steps_per_epoch", "2", "--seed", "3"]
+
+
+def run(*arguments, cwd=ROOT, env=None):
+    """Run a command in a process of its own."""
+    command = [sys.executable, *map(str, arguments)]
+    environment = {**os.environ, **(env or {})}
+    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+
+
+@pytest.fixture(scope="module")
+def run_folder(tmp_path_factory):
+    """A short run of the embedded default, by the top-level script."""
+    folder = tmp_path_factory.mktemp("cli") / "run"
+    result = run("train.py", *TRAIN[1:], "--epochs", 2, "--out", folder)
+    assert result.returncode == 0, result.stderr
+    assert "generate.py" in result.stdout
+    return folder
+
+
+def refused(capsys, *arguments):
+    """Run a command that must be refused, and return its one line."""
+    try:
+        code = cli.main([str(argument) for argument in arguments])
+    except SystemExit as exit:  # argparse
+        code = exit.code
+    captured = capsys.readouterr()
+    assert code == 2, captured
+    lines = captured.err.strip().splitlines()
+    assert "Traceback" not in captured.err
+    assert "error:" in lines[-1], captured.err
+    return lines[-1]
+
+
+def test_a_run_folder_is_complete(run_folder):
+    names = {path.relative_to(run_folder).as_posix() for path in run_folder.rglob("*") if path.is_file()}
+    assert names == {
+        "config.json",
+        "history.csv",
+        "loss.png",
+        "latest.keras",
+        "unet_epoch_1.keras",
+        "unet_epoch_2.keras",
+        "samples/epoch_1.png",
+        "samples/epoch_2.png",
+    }
+    config = json.loads((run_folder / "config.json").read_text())
+    assert config["preset"] == "digits16" and config["train"]["batch_size"] == 8
+
+
+def test_generate_writes_grid_and_array(run_folder, tmp_path):
+    result = run(
+        *("generate.py", "--num-samples", 5, "--model", run_folder / "unet_epoch_2.keras", "--batch-size", 2),
+        *("--steps", 3, "--out", tmp_path / "out", "--trajectory"),
+    )
+    assert result.returncode == 0, result.stderr
+    arrays = np.load(tmp_path / "out/samples.npz")
+    assert arrays["images"].shape == (5, 16, 16, 1) and arrays["images"].dtype == np.uint8
+    assert arrays["seeds"].tolist() == [0, 1, 2, 3, 4]
+    assert Image.open(tmp_path / "out/samples.png").size == ((3 * 17 - 1) * 6, (2 * 17 - 1) * 6)
+    assert (tmp_path / "out/trajectory.png").is_file()
+    assert Image.open(tmp_path / "out/trajectory.gif").n_frames >= 3
+
+
+def test_same_seed_same_image_whatever_the_batch(run_folder, tmp_path):
+    model = run_folder / "latest.keras"
+    common = ["generate", "--model", str(model), "--steps", "4", "--sampler", "ddpm"]
+    assert cli.main([*common, "--num_samples", "4", "--batch_size", "4", "--out", str(tmp_path / "a")]) == 0
+    assert cli.main([*common, "--num_samples", "1", "--seed", "3", "--out", str(tmp_path / "b")]) == 0
+    one, other = (np.load(tmp_path / name / "samples.npz")["images"].astype(int) for name in "ab")
+    assert np.abs(one[3] - other[0]).max() <= 2
+
+
+def test_resuming_goes_on_in_the_same_folder(run_folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert cli.main([*TRAIN, "--epochs", "1", "--out", "run"]) == 0
+    assert cli.main(["train", "--resume", "run/unet_epoch_1.keras", "--epochs", "2"]) == 0
+    assert (tmp_path / "run/history.csv").read_text() == (run_folder / "history.csv").read_text()
+    resumed, whole = (checkpoints.resume(folder / "unet_epoch_2.keras") for folder in (tmp_path / "run", run_folder))
+    difference = [
+        np.abs(a - b).max() for a, b in zip(resumed.network.get_weights(), whole.network.get_weights(), strict=True)
+    ]
+    assert max(difference) < 1e-6
+
+
+def test_flags_that_contradict_the_checkpoint_name_both_values(run_folder, capsys):
+    latest = run_folder / "latest.keras"
+    for flag, value, stored in [
+        ("--batch_size", 16, "8"),
+        ("--lr", 0.5, "0.001"),
+        ("--seed", 9, "3"),
+        ("--preset", "celeba64", "digits16"),
+        ("--dataset", "fashion_mnist", "digits"),
+        ("--precision", "mixed_bfloat16", "float32"),
+        ("--steps-per-epoch", 5, "2"),
+    ]:
+        line = refused(capsys, "train", "--resume", latest, flag, value)
+        assert str(value) in line and stored in line, line
+
+
+def test_an_existing_run_is_not_overwritten(run_folder, capsys):
+    before = (run_folder / "latest.keras").read_bytes()
+    assert "--resume" in refused(capsys, *TRAIN, "--out", run_folder)
+    assert (run_folder / "latest.keras").read_bytes() == before
+
+
+def test_runs_without_a_name_get_new_folders(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert cli._new_folder(None, "digits16") == pathlib.Path("runs/digits16")
+    (tmp_path / "runs/digits16").mkdir(parents=True)
+    assert cli._new_folder(None, "digits16") == pathlib.Path("runs/digits16-2")
+
+
+@pytest.mark.parametrize(
+    "arguments, part",
+    [
+        (["train", "--dataset", "celeba"], "--data_dir"),
+        (["train", "--dataset", "celeba", "--data_dir", "nowhere"], "nowhere"),
+        (["train", "--dataset", "folder", "--data_dir", "."], "no image"),
+        (["train", "--batch_size", "0"], "at least 1"),
+        (["train", "--batch_size", "x"], "not a number"),
+        (["train", "--batch_size", "5000"], "1797"),
+        (["train", "--preset", "huge"], "celeba64"),
+        (["train", "--dataset", "digits", "--preset", "celeba64"], "64"),
+        (["train", "--lr", "-1"], "more than 0"),
+        (["train", "--resume", "nowhere.keras"], "nowhere.keras"),
+        (["generate"], "--model"),
+        (["generate", "--model", "nowhere.keras"], "nowhere.keras"),
+        (["prepare"], "--data_dir"),
+        (["nonsense"], "nonsense"),
+    ],
+)
+def test_bad_input_gets_one_line_and_exit_code_2(arguments, part, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert part in refused(capsys, *arguments)
+    assert not list(tmp_path.rglob("*.keras"))
+
+
+def test_generate_refuses_impossible_settings(run_folder, capsys, tmp_path):
+    model = ["generate", "--model", run_folder / "latest.keras", "--out", tmp_path / "out"]
+    assert "1000" in refused(capsys, *model, "--steps", 1001)
+    assert "at least 1" in refused(capsys, *model, "--num_samples", 0)
+    assert "ddim" in refused(capsys, *model, "--sampler", "ddpm", "--eta", 0.5)
+    assert not (tmp_path / "out/samples.png").exists()
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path, capsys, run_folder):
+    (tmp_path / "file").write_text("not a folder")
+    assert "--out" in refused(capsys, *TRAIN, "--out", tmp_path / "file" / "run")
+    assert "--out" in refused(capsys, "generate", "--model", run_folder / "latest.keras", "--out", tmp_path / "file")
+
+
+def test_a_missing_backend_is_one_line():
+    result = run("train.py", env={"KERAS_BACKEND": "tensorflow", "PYTHONPATH": str(ROOT / "tests/no_tensorflow")})
+    assert result.returncode == 2
+    assert result.stderr.strip().splitlines()[-1].startswith("ddpm train: error: tensorflow is not installed")
+
+
+def test_ctrl_c_saves_and_exits_with_130(tmp_path):
+    command = [sys.executable, "train.py", "--batch_size", "8", "--epochs", "1000", "--out", str(tmp_path / "run")]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while not (tmp_path / "run/history.csv").exists():
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate()
+    assert process.returncode == 130, errors
+    assert "interrupted" in errors and "Traceback" not in errors
+    assert checkpoints.resume(tmp_path / "run/latest.keras").step >= 224
+
+
+def test_info_describes_machine_and_checkpoint(run_folder, capsys):
+    assert cli.main(["info", "--model", str(run_folder / "latest.keras")]) == 0
+    text = capsys.readouterr().out
+    assert "Keras" in text and "step 4" in text and '"batch_size": 8' in text
+
+
+def test_prepare_then_train_from_a_folder(tmp_path, capsys, monkeypatch):
+    (tmp_path / "pictures").mkdir()
+    generator = np.random.default_rng(0)
+    for i in range(9):
+        Image.fromarray(generator.integers(0, 256, (70, 80, 3), dtype=np.uint8)).save(tmp_path / f"pictures/{i}.png")
+    common = ["--data_dir", str(tmp_path / "pictures"), "--cache_dir", str(tmp_path / "cache")]
+    assert cli.main(["prepare", *common, "--image_size", "32"]) == 0
+    flags = ["--preset", "faces32", "--batch_size", "4", "--steps_per_epoch", "1", "--epochs", "1"]
+    assert cli.main(["train", "--dataset", "folder", *common, *flags, "--out", str(tmp_path / "run")]) == 0
+    assert len(list((tmp_path / "cache").glob("*.npy"))) == 1, "prepared twice"
+    assert (tmp_path / "run/unet_epoch_1.keras").is_file()

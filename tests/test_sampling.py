@@ -1,0 +1,248 @@
+"""Samplers against an exactly solvable case and against numbers published by another library."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from ddpm_lib.sampling import ddim_sample, ddpm_sample, fresh_noise, noise_per_image, sample_images
+from ddpm_lib.schedules import linear_schedule
+
+SCHEDULE = linear_schedule()
+
+
+def numpy(x):
+    return ops.convert_to_numpy(x)
+
+
+# --- The probe that the tests of the diffusers library share: fixed images, fixed noise, a fixed fake network ---------
+
+COUNT = 3 * 8 * 8 * 4
+PROBE = (np.arange(COUNT).reshape(3, 8, 8, 4) / COUNT).transpose(3, 1, 2, 0).astype("float32")
+PROBE_NOISE = (np.arange(COUNT)[::-1].reshape(3, 8, 8, 4) / COUNT).transpose(3, 1, 2, 0).astype("float32")
+
+
+def probe_network(x, t):
+    t = ops.reshape(ops.cast(t, "float32"), (-1, 1, 1, 1))
+    return x * t / (t + 1)
+
+
+def test_ddim_gives_the_sum_that_diffusers_publishes():
+    x_0 = numpy(ddim_sample(probe_network, SCHEDULE, PROBE, num_steps=10, spacing="leading"))
+    assert np.abs(x_0).sum() == pytest.approx(172.0067, abs=2e-3)
+    assert np.abs(x_0).mean() == pytest.approx(0.223967, abs=1e-5)
+
+
+def reference_chain(network, x, steps, variance, clip, z, eta=None):
+    """DDPM (or DDIM if eta is given) in float64, written from Eq. 7 and from Eq. 12 of the DDIM paper."""
+    alpha_bars = np.cumprod(1 - np.linspace(1e-4, 0.02, 1000))
+    x = x.astype(np.float64)
+    for i, t in enumerate(steps):
+        now = alpha_bars[t]
+        then = alpha_bars[steps[i + 1]] if i + 1 < len(steps) else 1.0
+        alpha = now / then
+        eps = network(x, t)
+        x_0 = (x - np.sqrt(1 - now) * eps) / np.sqrt(now)
+        x_0 = np.clip(x_0, -1, 1) if clip else x_0
+        posterior = (1 - alpha) * (1 - then) / (1 - now)
+        if eta is None:
+            mean = (np.sqrt(then) * (1 - alpha) * x_0 + np.sqrt(alpha) * (1 - then) * x) / (1 - now)
+            sigma = np.sqrt({"beta": 1 - alpha, "posterior": posterior}[variance])
+        else:
+            sigma = eta * np.sqrt(posterior)
+            mean = np.sqrt(then) * x_0 + np.sqrt(max(1 - then - sigma**2, 0)) * eps
+        x = mean + (sigma * z if i + 1 < len(steps) else 0)
+    return x
+
+
+@pytest.mark.parametrize("clip, variance, total", [(True, "beta", 730.7076), (True, "posterior", 730.3934)])
+def test_ddpm_full_loop_on_the_probe(clip, variance, total):
+    x_0 = numpy(ddpm_sample(probe_network, SCHEDULE, PROBE, noise_fn=lambda k: PROBE_NOISE, variance=variance))
+    assert np.abs(x_0).sum() == pytest.approx(total, abs=2e-3)
+
+
+@pytest.mark.parametrize("clip", [True, False])
+@pytest.mark.parametrize("variance", ["beta", "posterior"])
+@pytest.mark.parametrize("num_steps", [1, 7, 100])
+def test_ddpm_with_skipped_steps(clip, variance, num_steps):
+    steps = [round(1000 * k / num_steps) - 1 for k in range(num_steps, 0, -1)]
+    expected = reference_chain(lambda x, t: x * t / (t + 1), PROBE, steps, variance, clip, PROBE_NOISE)
+    options = {"num_steps": num_steps, "variance": variance, "clip": clip}
+    x_0 = numpy(ddpm_sample(probe_network, SCHEDULE, PROBE, noise_fn=lambda k: PROBE_NOISE, **options))
+    assert np.allclose(x_0, expected, rtol=2e-4, atol=2e-4)
+
+
+@pytest.mark.parametrize("eta", [0.0, 0.5, 1.0])
+def test_ddim_with_noise(eta):
+    steps = list(range(999, 0, -50))
+    expected = reference_chain(lambda x, t: x * t / (t + 1), PROBE, steps, None, True, PROBE_NOISE, eta)
+    x_0 = numpy(ddim_sample(probe_network, SCHEDULE, PROBE, num_steps=20, eta=eta, noise_fn=lambda k: PROBE_NOISE))
+    assert np.abs(x_0 - expected).max() < 2e-4
+
+
+def test_ddim_with_eta_1_and_all_steps_is_ddpm_with_the_posterior_variance():
+    options = {"num_steps": 1000, "noise_fn": lambda k: PROBE_NOISE, "clip": False}
+    gaussian = gaussian_network(mean=0.2, variance=0.25)
+    ddim = numpy(ddim_sample(gaussian, SCHEDULE, PROBE, eta=1.0, **options))
+    ddpm = numpy(ddpm_sample(gaussian, SCHEDULE, PROBE, variance="posterior", **options))
+    assert np.abs(ddim - ddpm).max() < 1e-3
+
+
+# --- Gaussian data, for which the best network is known and every sampler is an affine map ----------------------------
+
+
+def gaussian_network(mean, variance):
+    """The expected noise in x_t when the data are N(mean, variance) per pixel."""
+
+    def predict_noise(x, t):
+        alpha_bar = float(SCHEDULE.alpha_bars[int(numpy(t)[0])])
+        total = alpha_bar * variance + 1 - alpha_bar
+        return np.float32(np.sqrt(1 - alpha_bar) / total) * (x - np.float32(np.sqrt(alpha_bar) * mean))
+
+    return predict_noise
+
+
+def moments_of(sampler, network, **options):
+    """Mean and variance of what a sampler makes of standard normal x_T, exactly.
+
+    The map is affine in x_T and in every step's noise. So one "image" a source of noise, each set to 1 alone, reads out
+    the coefficients; image 0, where all sources are 0, reads out the mean.
+    """
+    num_steps = options.get("num_steps", 1000)
+    x_T = np.zeros((num_steps + 1, 1, 1, 1), "float32")
+    x_T[1] = 1.0
+
+    def noise_fn(number):
+        noise = np.zeros_like(x_T)
+        if number + 2 < len(noise):
+            noise[number + 2] = 1.0
+        return noise
+
+    out = numpy(sampler(network, SCHEDULE, x_T, noise_fn=noise_fn, clip=False, **options)).reshape(-1)
+    return out[0], float(((out[1:] - out[0]).astype(np.float64) ** 2).sum())
+
+
+@pytest.mark.parametrize(
+    "data_variance, beta, posterior",
+    [(1.0, 0.9999000, 0.9910674), (0.25, 0.2507521, 0.2461252), (0.01, 0.0101537, 0.0092759)],
+)
+def test_ddpm_reaches_the_exact_variance_of_gaussian_data(data_variance, beta, posterior):
+    """Values of the exact linear recursion; "beta" fits unit variance, "posterior" is always a little narrow."""
+    network = gaussian_network(0.3, data_variance)
+    for variance, expected in (("beta", beta), ("posterior", posterior)):
+        mean, reached = moments_of(ddpm_sample, network, variance=variance)
+        assert reached == pytest.approx(expected, rel=2e-4)
+        assert mean == pytest.approx(0.3, abs=2e-3)
+
+
+def test_ddim_comes_closer_to_the_data_with_more_steps():
+    """For zero-mean data DDIM multiplies x_T by one number a step; the product is known."""
+    alpha_bars = np.cumprod(1 - np.linspace(1e-4, 0.02, 1000))
+    variances = []
+    for num_steps in (10, 50, 200, 1000):
+        steps = [round(1000 * k / num_steps) - 1 for k in range(num_steps, 0, -1)]
+        now, then = alpha_bars[steps], np.append(alpha_bars[steps[1:]], 1.0)
+        total = 0.25 * now + 1 - now
+        factors = np.sqrt(then / now) * (1 - (1 - now) / total) + np.sqrt((1 - then) * (1 - now)) / total
+        _, reached = moments_of(ddim_sample, gaussian_network(0.0, 0.25), num_steps=num_steps)
+        assert reached == pytest.approx(np.prod(factors) ** 2, rel=1e-4)
+        variances.append(reached)
+    assert variances == sorted(variances)
+    assert variances[0] < 0.15 and 0.245 < variances[-1] < 0.25
+
+
+# --- Contracts --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("num_steps", [1, 3, 7, 27, 50])
+@pytest.mark.parametrize("sampler", [ddpm_sample, ddim_sample])
+def test_network_and_callback_see_the_steps_of_the_subsequence(sampler, num_steps):
+    seen, told = [], []
+
+    def network(x, t):
+        assert numpy(t).dtype == np.int32 and len(set(numpy(t))) == 1
+        seen.append(int(numpy(t)[0]))
+        return x * 0.1
+
+    sampler(network, SCHEDULE, PROBE, num_steps=num_steps, callback=told.append)
+    assert seen == [round(1000 * k / num_steps) - 1 for k in range(num_steps, 0, -1)]
+    assert [step.t for step in told] == seen
+    assert [step.t_next for step in told] == [*seen[1:], -1]
+    assert [step.number for step in told] == list(range(num_steps))
+    assert all(np.abs(numpy(step.x_0_pred)).max() <= 1 for step in told)
+
+
+@pytest.mark.parametrize("sampler, options", [(ddpm_sample, {}), (ddim_sample, {"eta": 1.0})])
+def test_last_step_adds_no_noise_and_asks_for_none(sampler, options):
+    asked = []
+
+    def noise_fn(number):
+        asked.append(number)
+        return np.full(PROBE.shape, np.nan if number == 9 else 0.0, "float32")
+
+    x_0 = sampler(probe_network, SCHEDULE, PROBE, num_steps=10, noise_fn=noise_fn, **options)
+    assert np.isfinite(numpy(x_0)).all()
+    assert asked == list(range(9))
+
+
+def test_clipping_keeps_a_network_that_predicts_nothing_in_range():
+    x_T = np.random.default_rng(0).standard_normal((2, 4, 4, 1)).astype("float32")
+    x_0 = numpy(ddim_sample(lambda x, t: x * 0, SCHEDULE, x_T, num_steps=1000))
+    assert np.isfinite(x_0).all() and np.abs(x_0).max() <= 1.0
+
+
+def test_wrong_choices_are_named():
+    with pytest.raises(ValueError, match="beta, posterior"):
+        ddpm_sample(probe_network, SCHEDULE, PROBE, variance="learned")
+    with pytest.raises(ValueError, match=r"1\.\.1000"):
+        ddim_sample(probe_network, SCHEDULE, PROBE, num_steps=1001)
+
+
+# --- Seeds ------------------------------------------------------------------------------------------------------------
+
+
+class FakeModel:
+    schedule, image_shape = SCHEDULE, (4, 4, 3)
+
+    def predict_noise(self, x, t):
+        return probe_network(x, t)
+
+
+def test_an_image_depends_on_its_seed_and_not_on_its_batch():
+    options = {"num_steps": 10, "eta": 1.0}
+    together = sample_images(FakeModel(), ddim_sample, range(8), batch_size=8, **options)
+    split = sample_images(FakeModel(), ddim_sample, range(8), batch_size=3, **options)
+    alone = sample_images(FakeModel(), ddim_sample, [7], **options)
+    assert np.abs(together - split).max() < 1e-6
+    assert np.abs(together[7] - alone[0]).max() < 1e-6
+    distances = [np.abs(together[i] - together[j]).max() for i in range(8) for j in range(i)]
+    assert min(distances) > 0.05, "two seeds gave the same image"
+
+
+def test_noise_is_standard_normal_and_new_at_every_step_and_seed():
+    noise_fn = noise_per_image(range(200), (8, 8, 3))
+    first, second = noise_fn(-1), noise_fn(0)
+    assert first.dtype == np.float32 and first.shape == (200, 8, 8, 3)
+    for noise in (first, second):
+        assert abs(noise.mean()) < 4 / np.sqrt(noise.size)
+        assert abs(noise.var() - 1) < 4 * np.sqrt(2 / noise.size)
+    assert abs(np.corrcoef(first.ravel(), second.ravel())[0, 1]) < 4 / np.sqrt(first.size)
+    assert not np.array_equal(fresh_noise((2, 3))(0), fresh_noise((2, 3))(0))
+
+
+def test_one_trace_serves_any_number_of_steps():
+    if keras.backend.backend() != "tensorflow":
+        pytest.skip("counts the traces of tf.function")
+    import tensorflow as tf
+
+    traces = []
+
+    @tf.function
+    def network(x, t):
+        traces.append(1)
+        return probe_network(x, t)
+
+    for num_steps in (5, 50):
+        ddim_sample(network, SCHEDULE, PROBE, num_steps=num_steps)
+        ddpm_sample(network, SCHEDULE, PROBE, num_steps=num_steps)
+    assert len(traces) == 1

@@ -1,0 +1,249 @@
+"""The trainer: loss, average, precision, and runs that go on as if nothing had happened."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from ddpm_lib import checkpoints, training
+from ddpm_lib.config import InputError, RunConfig, UNetConfig
+
+TINY = RunConfig().replace(
+    unet={"image_size": 8, "channels": 1, "widths": (4, 8), "heads": 2, "attention_dim": 4, "time_dim": 8},
+    data={"horizontal_flip": True},
+    train={"epochs": 3, "batch_size": 4, "warmup_steps": 2, "learning_rate": 1e-2, "ema_decay": 0.9, "seed": 5},
+)
+IMAGES = np.random.default_rng(0).integers(0, 256, (14, 8, 8, 1), dtype=np.uint8)  # 3 steps an epoch, 2 left over
+
+
+def new_trainer(config=TINY):
+    keras.utils.set_random_seed(config.train.seed)
+    return training.DiffusionTrainer(config)
+
+
+def numpy(x):
+    return ops.convert_to_numpy(x)
+
+
+def state(trainer):
+    """Everything that a run carries from step to step."""
+    variables = [*trainer.network.weights, *trainer.ema_network.weights, *trainer.optimizer.variables]
+    variables += [trainer.global_step, trainer.loss_sums, trainer.loss_counts]
+    return [numpy(v.value) for v in variables]
+
+
+def assert_same(one, other):
+    for a, b in zip(state(one), state(other), strict=True):
+        assert np.array_equal(a, b)
+    assert one.rows == other.rows
+
+
+def callbacks(folder, per_epoch=3, **options):
+    folder.mkdir(exist_ok=True)
+    return [training.History(folder, per_epoch), checkpoints.SaveCheckpoints(folder, per_epoch, **options)]
+
+
+def test_first_loss_is_one_and_every_image_is_booked_in_the_quarter_of_its_step(tmp_path):
+    config = TINY.replace(train={"batch_size": 256, "learning_rate": 1e-12, "epochs": 1})
+    trainer = new_trainer(config)
+    images = np.tile(IMAGES, (19, 1, 1, 1))[:256]
+    trainer.fit(images.astype("float32") / 127.5 - 1, batch_size=256, epochs=1, verbose=0)
+    counts = numpy(trainer.loss_counts.value)
+    assert counts.sum() == 256 and (counts > 30).all(), counts
+    row = trainer.finish_epoch()
+    assert row["loss"] == pytest.approx(1.0, abs=0.03)
+    by_quarter = np.array([row[f"loss_q{i}"] for i in (1, 2, 3, 4)])
+    assert (by_quarter * counts).sum() / 256 == pytest.approx(row["loss"], rel=1e-5)
+
+
+def test_all_steps_are_drawn_evenly():
+    trainer = new_trainer(TINY)
+    x_0 = np.zeros((20_000, 8, 8, 1), "float32")
+    draws = np.concatenate([numpy(trainer(x_0)[0]) for _ in range(5)])
+    assert draws.dtype == np.int32 and draws.min() == 0 and draws.max() == 999
+    counts, _ = np.histogram(draws, bins=10, range=(0, 1000))
+    chi_square = ((counts - 10_000) ** 2 / 10_000).sum()
+    assert chi_square < 33.7, "99.99 % of fair draws stay below, with 9 degrees of freedom"
+
+
+def test_two_calls_draw_different_noise_and_two_runs_the_same():
+    x_0 = np.zeros((4, 8, 8, 1), "float32")
+    one, other = new_trainer(), new_trainer()
+    first, second = numpy(one(x_0)[1]), numpy(one(x_0)[1])
+    assert not np.array_equal(first, second)
+    assert np.array_equal(first, numpy(other(x_0)[1]))
+    assert not np.array_equal(first, numpy(new_trainer(TINY.replace(train={"seed": 6}))(x_0)[1]))
+
+
+def test_average_follows_its_recursion_with_warm_up():
+    trainer = new_trainer()
+    average = [w.copy() for w in trainer.network.get_weights()]
+
+    class Follow(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            k = self.model.step - 1
+            decay = min(0.9, (1 + k) / (10 + k))
+            for i, weight in enumerate(self.model.network.get_weights()):
+                average[i] = decay * average[i] + (1 - decay) * weight
+
+    training.fit_run(trainer, IMAGES, [Follow()], verbose=0)
+    for ours, expected in zip(trainer.ema_network.get_weights(), average, strict=True):
+        assert np.allclose(ours, expected, rtol=1e-5, atol=1e-7)
+    moved = [np.abs(a - b).max() for a, b in zip(average, trainer.network.get_weights(), strict=True)]
+    assert max(moved) > 1e-4, "average and weights are one"
+
+
+def test_ema_decay_at_known_steps():
+    values = [float(numpy(training.ema_decay_at(step, 0.9999))) for step in (0, 80, 8990, 10**6)]
+    assert values == pytest.approx([0.1, 0.9, 0.999, 0.9999], rel=1e-6)
+
+
+def test_only_the_network_is_trained():
+    trainer = new_trainer()
+    assert [v.path for v in trainer.trainable_variables] == [v.path for v in trainer.network.trainable_variables]
+    sizes = [w.shape for w in trainer.network.weights]
+    assert [w.shape for w in trainer.ema_network.weights] == sizes
+
+
+def test_warm_up_rises_to_the_rate_and_stays():
+    schedule = training.LinearWarmup(0.1, 4)
+    assert [float(numpy(schedule(k))) for k in (0, 1, 3, 4, 100)] == pytest.approx([0.025, 0.05, 0.1, 0.1, 0.1])
+
+
+def test_gradients_are_clipped_by_their_global_norm():
+    optimizer = training.make_optimizer(TINY.train)
+    assert optimizer.global_clipnorm == 1.0 and optimizer.clipnorm is None
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+def test_one_gradient_step_under_mixed_precision_is_that_of_float32(policy, monkeypatch):
+    """With plain gradient descent a forgotten loss scale would shrink the step 32,768 times; Adam would hide it."""
+    if policy == "mixed_float16" and keras.backend.backend() == "jax":
+        pytest.skip("JAX has no float16 matrix products on CPUs")
+
+    def descend(precision):
+        def optimizer(config):
+            sgd = keras.optimizers.SGD(1.0)
+            return keras.optimizers.LossScaleOptimizer(sgd) if config.precision == "mixed_float16" else sgd
+
+        monkeypatch.setattr(training, "make_optimizer", optimizer)
+        trainer = new_trainer(TINY.replace(train={"precision": precision, "epochs": 1, "steps_per_epoch": 1}))
+        generator = np.random.default_rng(1)
+        for network in (trainer.network, trainer.ema_network):
+            network.set_weights([0.1 * generator.standard_normal(w.shape) for w in network.weights])
+        before = trainer.network.get_weights()
+        training.fit_run(trainer, IMAGES, verbose=0)
+        after = trainer.network.get_weights()
+        return np.concatenate([(a - b).ravel() for a, b in zip(after, before, strict=True)])
+
+    exact, mixed = descend("float32"), descend(policy)
+    assert np.linalg.norm(exact) > 1e-3
+    # 8 bits of mantissa in bfloat16, 11 in float16; errors of a whole backward pass.
+    tolerance = {"mixed_float16": 1e-2, "mixed_bfloat16": 6e-2}[policy]
+    assert np.linalg.norm(mixed - exact) < tolerance * np.linalg.norm(exact)
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="jit_compile is a choice on TensorFlow only")
+@pytest.mark.parametrize("policy", ["float32", "mixed_float16", "mixed_bfloat16"])
+def test_a_step_compiles_with_xla_under_every_policy(policy):
+    """GPUs compile by default, CPUs do not: without this test an operation without XLA gradient would go unseen."""
+    config = TINY.replace(train={"precision": policy, "jit": True, "epochs": 1, "steps_per_epoch": 2})
+    trainer = new_trainer(config)
+    training.fit_run(trainer, IMAGES, verbose=0)
+    assert trainer.step == 2
+    assert trainer.finish_epoch()["loss"] == pytest.approx(1.0, abs=0.25)
+
+
+def test_a_run_goes_on_from_any_step_as_if_never_stopped(tmp_path):
+    whole = new_trainer()
+    training.fit_run(whole, IMAGES, callbacks(tmp_path / "whole"), verbose=0)
+    assert whole.step == 9 and len(whole.rows) == 3
+
+    class SaveAndStop(keras.callbacks.Callback):
+        def __init__(self, step):
+            super().__init__()
+            self.at = step
+
+        def on_train_batch_end(self, batch, logs=None):
+            if self.model.step == self.at:
+                checkpoints.save(self.model, tmp_path / "part.keras")
+                raise InterruptedError
+
+    trainer = new_trainer()
+    for step in (2, 4, 7):
+        with pytest.raises(InterruptedError):
+            training.fit_run(trainer, IMAGES, [*callbacks(tmp_path / "part"), SaveAndStop(step)], verbose=0)
+        trainer = checkpoints.resume(tmp_path / "part.keras")
+        assert trainer.step == step
+    training.fit_run(trainer, IMAGES, callbacks(tmp_path / "part"), verbose=0)
+    assert_same(whole, trainer)
+    assert (tmp_path / "part/history.csv").read_text() == (tmp_path / "whole/history.csv").read_text()
+
+
+def test_more_epochs_can_be_added(tmp_path):
+    whole = new_trainer()
+    training.fit_run(whole, IMAGES, callbacks(tmp_path / "whole"), verbose=0)
+    short = new_trainer(TINY.replace(train={"epochs": 1}))
+    training.fit_run(short, IMAGES, callbacks(tmp_path / "short"), verbose=0)
+    longer = checkpoints.resume(tmp_path / "short/unet_epoch_1.keras")
+    longer.run = longer.run.replace(train={"epochs": 3})
+    training.fit_run(longer, IMAGES, callbacks(tmp_path / "short"), verbose=0)
+    assert_same(whole, longer)
+
+
+def test_ctrl_c_finishes_the_step_and_saves_it(tmp_path):
+    import os
+    import signal
+
+    class PressCtrlC(keras.callbacks.Callback):
+        def on_train_batch_begin(self, batch, logs=None):
+            if self.model.step == 4:
+                os.kill(os.getpid(), signal.SIGINT)
+
+    trainer = new_trainer()
+    with pytest.raises(KeyboardInterrupt):
+        training.fit_run(trainer, IMAGES, [*callbacks(tmp_path / "run"), PressCtrlC()], verbose=0)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    resumed = checkpoints.resume(tmp_path / "run/latest.keras")
+    assert resumed.step == 5
+    training.fit_run(resumed, IMAGES, callbacks(tmp_path / "run"), verbose=0)
+    whole = new_trainer()
+    training.fit_run(whole, IMAGES, callbacks(tmp_path / "whole"), verbose=0)
+    assert_same(whole, resumed)
+
+
+def test_a_loss_that_is_no_number_stops_the_run(tmp_path):
+    trainer = new_trainer(TINY.replace(train={"epochs": 1}))
+    weights = trainer.network.get_weights()
+    trainer.network.set_weights([np.full_like(w, np.nan) for w in weights])
+    with pytest.raises(InputError, match="loss is nan in epoch 1"):
+        training.fit_run(trainer, IMAGES, callbacks(tmp_path / "run"), verbose=0)
+    assert not list((tmp_path / "run").glob("*.keras")), "a broken state was saved"
+
+
+def test_history_and_samples_are_written(tmp_path):
+    (tmp_path / "run").mkdir()
+    trainer = new_trainer(TINY.replace(train={"epochs": 2}))
+    grid = training.SampleGrid(tmp_path / "run", 3, num_images=2)
+    training.fit_run(trainer, IMAGES, [*callbacks(tmp_path / "run"), grid], verbose=0)
+    lines = (tmp_path / "run/history.csv").read_text().splitlines()
+    assert lines[0] == "epoch,step,loss,loss_q1,loss_q2,loss_q3,loss_q4"
+    assert [line.split(",")[:2] for line in lines[1:]] == [["1", "3"], ["2", "6"]]
+    assert (tmp_path / "run/loss.png").stat().st_size > 5000
+    assert sorted(path.name for path in (tmp_path / "run/samples").iterdir()) == ["epoch_1.png", "epoch_2.png"]
+
+
+def test_training_learns_a_distribution_of_one_image():
+    """After a few hundred steps on a single constant image, DDIM from any noise comes close to it."""
+    from ddpm_lib.sampling import ddim_sample, noise_per_image
+
+    unet = UNetConfig(8, 1, (16, 32), heads=2, attention_dim=8, time_dim=32)
+    settings = {"epochs": 1, "steps_per_epoch": 300, "batch_size": 16, "learning_rate": 3e-3, "warmup_steps": 10}
+    config = RunConfig(unet=unet).replace(train={**settings, "ema_decay": 0.98})
+    picture = np.zeros((8, 8, 1), np.uint8)
+    picture[2:6, 2:6] = 255
+    trainer = new_trainer(config)
+    training.fit_run(trainer, np.repeat(picture[None], 16, axis=0), verbose=0)
+    x_T = noise_per_image(range(4), (8, 8, 1))(-1)
+    x_0 = numpy(ddim_sample(trainer.predict_noise, trainer.schedule, x_T, num_steps=25))
+    assert np.abs(x_0 - (picture / 127.5 - 1)).mean() < 0.1
