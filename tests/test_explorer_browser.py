@@ -349,6 +349,9 @@ def test_play_pause_and_step(visit):
     page.wait_for_timeout(300)
     assert setting(page)["step"] == paused < 50
     page.get_by_role("button", name="Play").click()
+    page.locator("input[data-key=step]").press("Home")  # moving the slider by hand pauses too
+    assert setting(page)["step"] == 0
+    page.get_by_role("button", name="Play").click()
     page.get_by_role("button", name="Play").wait_for(timeout=20_000)  # it ends by itself
     assert setting(page)["step"] == 50
     found = readings(page)
@@ -423,6 +426,21 @@ def test_widget_follows_its_model_and_leaves_the_address_alone(visit, folder):
     assert readings(page)["beta"] == pytest.approx(build_schedule("sigmoid").betas[40], rel=1e-9)
     page.wait_for_timeout(600)
     assert page.url == "about:blank"
+
+
+def test_element_taken_out_and_put_back_works_on(visit):
+    """JupyterLab does this to cells that scroll out of view."""
+    page = visit("schedule")
+    page.evaluate(
+        """() => {
+          const explorer = document.querySelector('ddpm-schedule-explorer'), home = explorer.parentNode;
+          explorer.remove();
+          explorer.change({ t: 700 });
+          home.append(explorer);
+        }"""
+    )
+    assert readings(page)["alpha_bar"] == pytest.approx(build_schedule().alpha_bars[699], rel=1e-9)
+    assert page.locator(".card").count() == 1
 
 
 # ---- For people ------------------------------------------------------------------------------------------------------

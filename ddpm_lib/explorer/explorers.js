@@ -6,6 +6,7 @@ globalThis.ddpmExplorers ??= (() => {
   // Only a classic script has a current script: the address belongs to our own pages, never to a notebook's.
   const ownPage = Boolean(document.currentScript);
   const KINDS = ["linear", "cosine", "sigmoid"];
+  const PREFERENCE = matchMedia("(prefers-color-scheme: dark)");
   const TERMINAL_ALPHA_BAR_LIMIT = 1e-3;
 
   // ---- Numbers -----------------------------------------------------------------------------------------------------
@@ -93,7 +94,7 @@ globalThis.ddpmExplorers ??= (() => {
     if (named === "dark" || named === "light") return named === "dark";
     if (body.jpThemeLight) return body.jpThemeLight === "false"; // JupyterLab
     if (body.vscodeThemeKind) return body.vscodeThemeKind.includes("dark");
-    return matchMedia("(prefers-color-scheme: dark)").matches;
+    return PREFERENCE.matches;
   }
 
   const STYLE = `
@@ -182,8 +183,26 @@ header .slider { flex: 1 1 190px; grid-template-columns: auto 1fr 40px; }
 `;
 
   class Explorer extends HTMLElement {
+    // JupyterLab takes an element out of the page and puts it back as one scrolls.
     connectedCallback() {
-      if (this.shadowRoot) return; // moved within the page
+      if (!this.shadowRoot) this.begin();
+      this.repaint ??= () => { this.toggleAttribute("dark", isDark()); this.redraw(); };
+      this.theme = new MutationObserver(this.repaint);
+      this.theme.observe(document.documentElement, { attributeFilter: ["data-theme", "theme"] });
+      if (document.body) this.theme.observe(document.body, { attributeFilter: ["data-jp-theme-light"] });
+      this.size = new ResizeObserver(() => this.redraw());
+      this.size.observe(this.card);
+      PREFERENCE.addEventListener("change", this.repaint);
+      this.repaint();
+    }
+
+    disconnectedCallback() {
+      this.theme.disconnect();
+      this.size.disconnect();
+      PREFERENCE.removeEventListener("change", this.repaint);
+    }
+
+    begin() {
       this.initial = {};
       for (const [key, field] of Object.entries(this.constructor.fields)) {
         this.initial[key] = this.read(key, this.getAttribute(key)) ?? field.value;
@@ -207,14 +226,8 @@ header .slider { flex: 1 1 190px; grid-template-columns: auto 1fr 40px; }
       this.attachShadow({ mode: "open" }).append(make("style", { textContent: STYLE }), this.card);
       this.build();
       this.card.append(this.said);
-      const repaint = () => { this.toggleAttribute("dark", isDark()); this.redraw(); };
-      const watcher = new MutationObserver(repaint);
-      watcher.observe(document.documentElement, { attributeFilter: ["data-theme", "theme"] });
-      if (document.body) watcher.observe(document.body, { attributeFilter: ["data-jp-theme-light"] });
-      matchMedia("(prefers-color-scheme: dark)").addEventListener("change", repaint);
-      new ResizeObserver(() => this.redraw()).observe(this.card);
+      if (ownPage) this.card.querySelector(".hint").append(" Copy the page's address to share the setting.");
       this.change({});
-      repaint();
     }
 
     // A setting from text or a number; undefined where there is none or it makes no sense.
@@ -301,7 +314,7 @@ header .slider { flex: 1 1 190px; grid-template-columns: auto 1fr 40px; }
 
     reset() {
       const button = make("button", { type: "button", textContent: "Reset" });
-      button.addEventListener("click", () => this.change(this.initial));
+      button.addEventListener("click", () => { this.stop?.(); this.change(this.initial); });
       return button;
     }
 
@@ -640,6 +653,8 @@ header .slider { flex: 1 1 190px; grid-template-columns: auto 1fr 40px; }
       const restart = button("Restart", "", () => { this.stop(); this.change({ step: 0 }); });
       const variance = this.choices("variance", "Variance of the added noise", { beta: "σ² = β", posterior: "σ² = β̃" });
       const eta = this.slider("eta", "<i>η</i>", { values: Array.from({ length: 21 }, (_, i) => i / 20) });
+      const place = this.slider("step", "steps done", { most: () => s.num_steps, text: (k) => `${k} of ${s.num_steps}` });
+      place.addEventListener("input", () => this.stop());
       this.controls.push(() => { variance.hidden = s.sampler !== "ddpm"; eta.hidden = s.sampler !== "ddim"; });
       this.card.append(
         make("header", {}, make("strong", { textContent: "Reverse process" }), this.choices("kind", "Schedule"),
@@ -647,8 +662,7 @@ header .slider { flex: 1 1 190px; grid-template-columns: auto 1fr 40px; }
         make("header", {}, this.choices("sampler", "Sampler", { ddpm: "DDPM", ddim: "DDIM" }), variance, eta,
           this.slider("num_steps", "steps", { values: [1, 2, 3, 5, 10, 20, 50, 100, 200, 500, 1000] })),
         this.canvas,
-        make("div", { className: "play" }, this.play, one, restart,
-          this.slider("step", "steps done", { most: () => s.num_steps, text: (k) => `${k} of ${s.num_steps}` })),
+        make("div", { className: "play" }, this.play, one, restart, place),
         this.table({ t: "<i>t</i> now", alpha_bar: "<i>ᾱ<sub>t</sub></i>", distance: "<i>W</i><sub>1</sub> of the sample",
           expected_distance: "<i>W</i><sub>1</sub> if exact, about" }, "wide"),
         make("p", { className: "hint" }, html(
