@@ -11,6 +11,7 @@ import pytest
 
 from ddpm_lib import sampling
 from ddpm_lib.explorer import SCRIPT, TARGETS, ReverseExplorer, ScheduleExplorer, pictures, prior_kl
+from ddpm_lib.explorer.numbers import TERMINAL_ALPHA_BAR_LIMIT
 from ddpm_lib.schedules import build_schedule, timestep_subsequence
 
 PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Explorers</title>
@@ -320,9 +321,12 @@ def test_warning_comes_and_goes(visit):
     assert warning.is_visible()
     assert f"{build_schedule('linear', 100).alpha_bars[-1]:.4f}" in warning.text_content()
     assert setting(page)["t"] == 25  # the same place along the way
+    for num_steps in (500, 700):
+        page.evaluate("(n) => document.querySelector('ddpm-schedule-explorer').change({ num_steps: n })", num_steps)
+        terminal = readings(page)["terminal_alpha_bar"]
+        assert warning.is_visible() == (terminal > TERMINAL_ALPHA_BAR_LIMIT) == (num_steps == 500)
     page.get_by_role("button", name="Reset").click()
-    readings(page)
-    assert warning.is_hidden()
+    assert readings(page)["terminal_alpha_bar"] == pytest.approx(build_schedule().alpha_bars[-1], rel=1e-9)
 
 
 def test_screen_reader_hears_once_after_a_move(visit):

@@ -22,13 +22,7 @@ KINDS = ("linear", "cosine", "sigmoid")
 
 
 class _Explorer(anywidget.AnyWidget):
-    """A custom element of `explorers.js` with a trait for each of its attributes.
-
-    Args:
-        name: the element's name in the page's address; two explorers of one page that have the same name are told
-            apart by their order.
-        settings: traits of the class.
-    """
+    """A custom element of `explorers.js` with a trait for each of its attributes."""
 
     tag = ""
     settings: tuple[str, ...] = ()  # traits that sliders move
@@ -78,7 +72,7 @@ class ScheduleExplorer(_Explorer):
         beta_start: beta_1, linear only.
         beta_end: beta_T, linear only.
         picture: cat, coffee or checkerboard, or an (H, W) or (H, W, 3) uint8 array, which is shrunk to 64x64.
-        name: see `_Explorer`.
+        name: the explorer's name in the page's address; two of the same name are told apart by their order.
 
     Raises:
         InputError: if a setting is unknown or out of range.
@@ -131,7 +125,7 @@ class ReverseExplorer(_Explorer):
         num_steps: how many of the 1000 steps are visited, trailing spacing.
         kind: linear, cosine or sigmoid, with T = 1000.
         step: how many steps are done at the start, 0..num_steps.
-        name: see `_Explorer`.
+        name: the explorer's name in the page's address; two of the same name are told apart by their order.
 
     Raises:
         InputError: if a setting is unknown or out of range.
