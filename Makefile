@@ -31,7 +31,9 @@ clean:
 	rm -rf _build .venv
 
 # The environment is installed again when the project's requirements change.
-.venv/book.stamp: pyproject.toml constraints.txt | .venv
+.venv/book.stamp: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12")'
+	$(PYTHON) -m venv .venv
 	$(INSTALL) --editable ".[tf,book]"
 	touch $@
 
@@ -39,9 +41,6 @@ clean:
 # what an index offers for Linux brings gigabytes of CUDA. Without PyTorch its tests are skipped, by name.
 .venv/test.stamp: .venv/book.stamp
 	$(INSTALL) --editable ".[tf,book,jax,test]"
-	-$(BIN)/pip download --quiet --no-index --no-deps --dest .venv/wheels torch 2> /dev/null && $(INSTALL) .venv/wheels/torch-*.whl
+	if $(BIN)/pip download --quiet --no-index --no-deps --dest .venv/wheels torch 2> /dev/null; \
+	then $(INSTALL) .venv/wheels/torch-*.whl; fi
 	touch $@
-
-.venv:
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12")'
-	$(PYTHON) -m venv .venv
