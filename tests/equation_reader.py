@@ -68,20 +68,20 @@ def statements(latex: str) -> list[list[tuple[str | None, list[str]]]]:
             chains[-1].append((relation, member))
         relation, member = None, []
 
-    pending_line = False
+    gap = False
     for token in tokens(latex):
         depth += (token in OPENING) - (token in CLOSING)
-        if depth == 0 and token == r"\newline":
-            pending_line = True
+        if token in {r"\newline", r"\quad", r"\qquad"}:
+            gap = True
             continue
-        if depth == 0 and (token in {r"\quad", r"\qquad"} or (pending_line and token not in RELATIONS | {"+", "-"})):
+        if gap and depth == 0 and token not in RELATIONS | {"+", "-", r"\times"}:
             close()
             chains.append([])
-        pending_line = False
+        gap = False
         if depth == 0 and token in RELATIONS:
             close()
             relation = token
-        elif token not in {r"\quad", r"\qquad"}:
+        else:
             member.append(token)
     close()
     return [chain for chain in chains if chain]
