@@ -240,16 +240,12 @@ def ratios():
     """The signal-to-noise ratio as the ratio of the two parts' variances, along a chain."""
     worlds = []
     for world in chains():
-        x, t = world.random["x"], world.names["t"]
 
-        def ratio(i, x=x):
+        def ratio(i, x=world.random["x"]):
             share = (x(i).weights[0] / x(0).weights[0]) ** 2
             return share / (x(i).weights[1:] ** 2).sum()
 
-        worlds.append(
-            World(world.names | {r"\mathrm{SNR}": ratio, "SNR": ratio, r"\lambda": lambda i, r=ratio: math.log(r(i))})
-        )
-        assert t
+        worlds.append(World(world.names | {"SNR": ratio, r"\lambda": lambda i, ratio=ratio: math.log(ratio(i))}))
     return worlds
 
 
@@ -409,7 +405,7 @@ def products():
         mean = (density * x).sum()
         variance = (density * (x - mean) ** 2).sum()
         names = {"m": mean, "v": variance, "m_1": m_1, "m_2": m_2, "v_1": v_1, "v_2": v_2}
-        worlds.append(World({"m": mean, "v": variance} | names))
+        worlds.append(World(names))
     return worlds
 
 
@@ -458,7 +454,7 @@ CHECKS = {
         (("+ 2ab", "+ ab"), ("b^2", "b")),
     ),
     "eq-noising-variance": Check(
-        "ddpm_lib/exercises.py: check",
+        "book/10_noising.md: formula",
         WHOLE_CHAIN + "variances and covariances are sums over the sources.",
         chains,
         (
@@ -481,7 +477,7 @@ CHECKS = {
         ),
     ),
     "eq-noising-distance": Check(
-        "ddpm_lib/exercises.py: check",
+        "book/10_noising.md: formula",
         WHOLE_CHAIN + "variances are sums over the sources.",
         chains,
         ((r"(1-\beta_t)", r"\sqrt{1-\beta_t}"), (r"x_{t-1}", r"x_t")),
@@ -659,7 +655,7 @@ CHECKS = {
         ),
     ),
     "eq-closed-preserved": Check(
-        "ddpm_lib/exercises.py: check",
+        "book/20_closed_form.md: noisy.var",
         WHOLE_CHAIN + "variances are sums over the sources.",
         chains,
         (
@@ -742,7 +738,7 @@ CHECKS = {
         tolerance=1e-3,
     ),
     "eq-closed-zero-snr": Check(
-        "ddpm_lib/exercises.py: check",
+        "book/20_closed_form.md: new_roots",
         "float64: the affine map through two points, from a linear solve.",
         rescaled_roots,
         ((r"{r_1 - r_T}", r"{r_1}"), (r"r_t - r_T", r"r_t")),
@@ -880,7 +876,7 @@ CHECKS = {
         ((r"\tilde\beta_t I", r"\beta_t I"), (r"\mid x_t, x_0)", r"\mid x_t)")),
     ),
     "eq-posterior-product": Check(
-        "ddpm_lib/exercises.py: check",
+        "ddpm_lib/exercises.py: product-of-gaussians",
         "float64: mean and variance of a normalized product of two densities on a grid.",
         products,
         ((r"\frac{1}{v_1} + \frac{1}{v_2}", r"\frac{1}{v_1 + v_2}"), (r"\frac{m_1}{v_1}", r"\frac{m_1}{v_2}")),

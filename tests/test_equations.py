@@ -8,7 +8,7 @@ import pytest
 import sympy
 
 from tests.equation_ledger import CHECKS, PAGE, page
-from tests.equation_reader import ReadingError, displays, statements, value
+from tests.equation_reader import BOOK, ReadingError, displays, statements, value
 
 DISPLAYS = {display.name: display for display in displays()}
 
@@ -55,6 +55,14 @@ def test_every_display_equation_has_a_name():
 def test_labels_and_checks_belong_together():
     assert not set(DISPLAYS) - set(CHECKS), "labels without a check"
     assert not set(CHECKS) - set(DISPLAYS), "checks without a label"
+
+
+@pytest.mark.parametrize("name", CHECKS)
+def test_code_is_where_the_ledger_says(name):
+    file, _, places = CHECKS[name].code.partition(": ")
+    text = (BOOK.parent / file).read_text("utf8")
+    missing = [place for place in places.split(", ") if place.split(".")[-1] not in text]
+    assert places == "the text" or not missing
 
 
 @pytest.mark.parametrize("name", CHECKS)
