@@ -4,7 +4,6 @@ PYTHON ?= python3
 BIN = .venv/bin
 INSTALL = $(BIN)/pip install --quiet --disable-pip-version-check --no-compile --constraint constraints.txt
 export TF_CPP_MIN_LOG_LEVEL = 3
-export TF_ENABLE_ONEDNN_OPTS = 0
 
 .PHONY: book test notebooks serve bench clean
 

@@ -33,7 +33,7 @@ BOOTSTRAP = """\
 import importlib.util
 import os
 
-os.environ.update(TF_CPP_MIN_LOG_LEVEL="3", TF_ENABLE_ONEDNN_OPTS="0")  # a quiet TensorFlow with repeatable sums
+os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"  # a quiet TensorFlow
 os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # what its C++ part says at import differs from machine to machine
 if importlib.util.find_spec("ddpm_lib") is None:
     %pip install --quiet {{os.environ.get("DDPM_LIB_SPEC", "git+{url}@{branch}")}}
@@ -118,7 +118,7 @@ def main():
     parser.add_argument("chapters", nargs="*", help="names without ending; by default all that changed")
     parser.add_argument("--all", action="store_true", help="also the unchanged ones")
     arguments = parser.parse_args()
-    os.environ.update(TF_CPP_MIN_LOG_LEVEL="3", TF_ENABLE_ONEDNN_OPTS="0")
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     for source in sources():
         if arguments.chapters and source.stem not in arguments.chapters:
             continue
