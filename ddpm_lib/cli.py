@@ -165,7 +165,14 @@ def _train(flags):
     )
     if config.train.batch_size > len(images):
         raise InputError(f"--batch_size {config.train.batch_size} is more than the {len(images)} images of the dataset")
+    facts = data.describe(images)
+    if flags.resume and facts["sha256"] != config.data.sha256:
+        raise InputError(
+            f"these are not the images of the checkpoint: their sha256 is {facts['sha256'][:12]}..., "
+            f"the checkpoint's is {str(config.data.sha256)[:12]}...; name the right ones with --data_dir"
+        )
     if not flags.resume:
+        config = config.replace(data=facts)
         _make_folder(folder)
         keras.utils.set_random_seed(config.train.seed)  # of the initial weights
         trainer = training.DiffusionTrainer(config)

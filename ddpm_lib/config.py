@@ -59,6 +59,8 @@ class DataConfig:
     dataset: str = "digits"  # digits | fashion_mnist | celeba | folder
     data_dir: str | None = None  # archive or folder, for celeba and folder
     horizontal_flip: bool = False  # mirrored faces are faces; mirrored digits are not digits
+    crop: dict[str, Any] | None = None  # what was cut from photographs, by their size; noted when training starts
+    sha256: str | None = None  # of the images as trained on; noted when training starts
 
 
 @dataclasses.dataclass(frozen=True)

@@ -452,6 +452,22 @@ def load_images(
     )
 
 
+def describe(images: np.ndarray) -> dict[str, Any]:
+    """Return the crop and the checksum of what `load_images` returned, to be kept with what is trained on it.
+
+    Args:
+        images: (N, H, W, C) uint8.
+
+    Returns:
+        "crop": what `prepare` cut from the pictures, None for the other datasets; "sha256": of the array's bytes, for
+        prepared images as noted by `prepare`.
+    """
+    if isinstance(images, np.memmap):
+        facts = json.loads(Path(images.filename).with_suffix(".json").read_text("utf8"))
+        return {"crop": facts["crop"], "sha256": facts["sha256"]}
+    return {"crop": None, "sha256": hashlib.sha256(images.tobytes()).hexdigest()}
+
+
 def _check_fit(data, unet, *, image_size, channels):
     if unet.image_size != image_size:
         raise InputError(

@@ -115,6 +115,23 @@ def test_flags_that_contradict_the_checkpoint_name_both_values(run_folder, capsy
         assert str(value) in line and stored in line, line
 
 
+def test_resuming_on_other_images_is_refused(capsys, tmp_path):
+    generator = np.random.default_rng(0)
+    for name in ("one", "other"):
+        (tmp_path / name).mkdir()
+        for i in range(4):
+            picture = generator.integers(0, 256, (40, 40, 3), dtype=np.uint8)
+            Image.fromarray(picture).save(tmp_path / name / f"{i}.png")
+    cache = ["--cache_dir", tmp_path / "cache"]
+    flags = ["--preset", "faces32", "--batch_size", 4, "--epochs", 1, "--out", tmp_path / "run", *cache]
+    command = ["train", "--dataset", "folder", "--data_dir", tmp_path / "one", *flags]
+    assert cli.main([str(part) for part in command]) == 0
+    config = checkpoints.read_config(tmp_path / "run/latest.keras")
+    assert config.data.crop["178x218"] == [15, 35, 163, 183]
+    resume = ["train", "--resume", tmp_path / "run/latest.keras", "--epochs", 2, *cache]
+    assert "not the images" in refused(capsys, *resume, "--data_dir", tmp_path / "other")
+
+
 def test_an_existing_run_is_not_overwritten(run_folder, capsys):
     before = (run_folder / "latest.keras").read_bytes()
     assert "--resume" in refused(capsys, *TRAIN, "--out", run_folder)
