@@ -88,7 +88,10 @@ def read_config(path: str | os.PathLike) -> RunConfig:
         if content["class_name"] != DiffusionTrainer.__name__:
             raise KeyError
         return RunConfig.from_dict(content["config"]["config"])
-    except (KeyError, TypeError, json.JSONDecodeError, zipfile.BadZipFile) as error:
+    except InputError as error:
+        raise InputError(f"{path} holds a configuration that this version cannot read: {error}") from error
+    except Exception as error:
+        # zipfile, zlib and json raise a dozen kinds of errors on whatever else calls itself a zip archive.
         raise InputError(f"{path} is not a checkpoint of this library") from error
 
 

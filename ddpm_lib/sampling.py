@@ -125,7 +125,7 @@ def ddim_sample(
 
 def _walk(predict_noise, schedule, x_T, move, num_steps, noise_fn, clip, spacing, callback):
     """Visit the steps; `move` returns the mean of x_next and the standard deviation of its fresh noise."""
-    visited = timestep_subsequence(schedule.num_steps, num_steps or schedule.num_steps, spacing)
+    visited = timestep_subsequence(schedule.num_steps, schedule.num_steps if num_steps is None else num_steps, spacing)
     noise_fn = noise_fn or fresh_noise(x_T.shape)
     x = ops.convert_to_tensor(x_T, dtype="float32")
     for number, (t, t_next) in enumerate(zip(visited, np.append(visited[1:], -1), strict=True)):

@@ -1,5 +1,6 @@
 """Checkpoint files: whole or not there, and refused with one line when they are not ours."""
 
+import json
 import os
 import signal
 import subprocess
@@ -66,10 +67,20 @@ def damaged(run_folder, tmp_path, kind):
     elif kind == "other_zip":
         with zipfile.ZipFile(path, "w") as archive:
             archive.writestr("hello.txt", "hello")
+    elif kind == "not_text":
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("config.json", b"\xff\xfe{")
+    elif kind == "other_version":
+        with zipfile.ZipFile(path, "w") as archive:
+            run = {**TINY.to_dict(), "train": {"a_new_setting": 1}}
+            archive.writestr("config.json", json.dumps({"class_name": "DiffusionTrainer", "config": {"config": run}}))
     return path
 
 
-@pytest.mark.parametrize("kind", ["missing", "empty", "truncated", "flipped", "text", "foreign", "other_zip"])
+KINDS = ["missing", "empty", "truncated", "flipped", "text", "foreign", "other_zip", "not_text", "other_version"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_damaged_and_foreign_files_get_one_line(run_folder, tmp_path, kind):
     with pytest.raises(InputError) as caught:
         checkpoints.load(damaged(run_folder, tmp_path, kind))
