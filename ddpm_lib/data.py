@@ -459,8 +459,8 @@ def describe(images: np.ndarray) -> dict[str, Any]:
         images: (N, H, W, C) uint8.
 
     Returns:
-        "crop": what `prepare` cut from the pictures, None for the other datasets; "sha256": of the array's bytes, for
-        prepared images as noted by `prepare`.
+        A dictionary of "crop", what `prepare` cut from the pictures (None for the other datasets), and "sha256", of the
+        array's bytes (for prepared images as noted by `prepare`).
     """
     if isinstance(images, np.memmap):
         facts = json.loads(Path(images.filename).with_suffix(".json").read_text("utf8"))

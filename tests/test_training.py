@@ -1,5 +1,8 @@
 """The trainer: loss, average, precision, and runs that go on as if nothing had happened."""
 
+import os
+import signal
+
 import keras
 import numpy as np
 import pytest
@@ -9,7 +12,15 @@ from ddpm_lib import checkpoints, training
 from ddpm_lib.config import InputError, RunConfig, UNetConfig
 
 TINY = RunConfig().replace(
-    unet={"image_size": 8, "channels": 1, "widths": (4, 8), "heads": 2, "attention_dim": 4, "time_dim": 8},
+    unet={
+        "image_size": 8,
+        "channels": 1,
+        "widths": (4, 8),
+        "blocks_per_level": 1,
+        "heads": 2,
+        "attention_dim": 4,
+        "time_dim": 8,
+    },
     data={"horizontal_flip": True},
     train={"epochs": 3, "batch_size": 4, "warmup_steps": 2, "learning_rate": 1e-2, "ema_decay": 0.9, "seed": 5},
 )
@@ -192,18 +203,16 @@ def test_more_epochs_can_be_added(tmp_path):
 
 
 def test_ctrl_c_finishes_the_step_and_saves_it(tmp_path):
-    import os
-    import signal
-
     class PressCtrlC(keras.callbacks.Callback):
         def on_train_batch_begin(self, batch, logs=None):
             if self.model.step == 4:
                 os.kill(os.getpid(), signal.SIGINT)
 
+    before = signal.getsignal(signal.SIGINT)
     trainer = new_trainer()
     with pytest.raises(KeyboardInterrupt):
         training.fit_run(trainer, IMAGES, [*callbacks(tmp_path / "run"), PressCtrlC()], verbose=0)
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGINT) is before
     resumed = checkpoints.resume(tmp_path / "run/latest.keras")
     assert resumed.step == 5
     training.fit_run(resumed, IMAGES, callbacks(tmp_path / "run"), verbose=0)
@@ -216,8 +225,10 @@ def test_a_loss_that_is_no_number_stops_the_run(tmp_path):
     trainer = new_trainer(TINY.replace(train={"epochs": 1}))
     weights = trainer.network.get_weights()
     trainer.network.set_weights([np.full_like(w, np.nan) for w in weights])
+    before = signal.getsignal(signal.SIGINT)
     with pytest.raises(InputError, match="loss is nan in epoch 1"):
         training.fit_run(trainer, IMAGES, callbacks(tmp_path / "run"), verbose=0)
+    assert signal.getsignal(signal.SIGINT) is before, "Ctrl-C stays without effect in a notebook"
     assert not list((tmp_path / "run").glob("*.keras")), "a broken state was saved"
 
 
@@ -238,12 +249,12 @@ def test_training_learns_a_distribution_of_one_image():
     from ddpm_lib.sampling import ddim_sample, noise_per_image
 
     unet = UNetConfig(8, 1, (16, 32), heads=2, attention_dim=8, time_dim=32)
-    settings = {"epochs": 1, "steps_per_epoch": 300, "batch_size": 16, "learning_rate": 3e-3, "warmup_steps": 10}
+    settings = {"epochs": 1, "steps_per_epoch": 400, "batch_size": 32, "learning_rate": 3e-3, "warmup_steps": 10}
     config = RunConfig(unet=unet).replace(train={**settings, "ema_decay": 0.98})
     picture = np.zeros((8, 8, 1), np.uint8)
     picture[2:6, 2:6] = 255
     trainer = new_trainer(config)
-    training.fit_run(trainer, np.repeat(picture[None], 16, axis=0), verbose=0)
+    training.fit_run(trainer, np.repeat(picture[None], 32, axis=0), verbose=0)
     x_T = noise_per_image(range(4), (8, 8, 1))(-1)
     x_0 = numpy(ddim_sample(trainer.predict_noise, trainer.schedule, x_T, num_steps=25))
     assert np.abs(x_0 - (picture / 127.5 - 1)).mean() < 0.1
