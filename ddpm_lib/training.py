@@ -204,44 +204,51 @@ def fit_run(trainer: DiffusionTrainer, images_uint8: np.ndarray, callbacks=(), v
     """
     config = trainer.run.train
     per_epoch = steps_per_epoch(config, len(images_uint8))
-    callbacks = [FinishStepOnInterrupt(), *callbacks]
-    interrupt = callbacks[0]
-    while trainer.step < config.epochs * per_epoch and not interrupt.happened:
-        epoch, done = divmod(trainer.step, per_epoch)
-        trainer.restore_randomness()
-        batches = Batches(
-            images_uint8,
-            config.batch_size,
-            seed=config.seed,
-            horizontal_flip=trainer.run.data.horizontal_flip,
-            start_step=trainer.step,
-        )
-        trainer.fit(
-            batches,
-            epochs=epoch + 1,
-            initial_epoch=epoch,
-            steps_per_epoch=per_epoch - done,
-            shuffle=False,
-            callbacks=callbacks,
-            verbose=verbose,
-        )
+    with FinishStepOnInterrupt() as interrupt:
+        while trainer.step < config.epochs * per_epoch and not interrupt.happened:
+            epoch, done = divmod(trainer.step, per_epoch)
+            trainer.restore_randomness()
+            batches = Batches(
+                images_uint8,
+                config.batch_size,
+                seed=config.seed,
+                horizontal_flip=trainer.run.data.horizontal_flip,
+                start_step=trainer.step,
+            )
+            trainer.fit(
+                batches,
+                # The rest of an epoch has fewer steps than the others, so it is a call of its own.
+                epochs=epoch + 1 if done else config.epochs,
+                initial_epoch=epoch,
+                steps_per_epoch=per_epoch - done,
+                shuffle=False,
+                callbacks=[interrupt, *callbacks],
+                verbose=verbose,
+            )
     if interrupt.happened:
         raise KeyboardInterrupt
 
 
 class FinishStepOnInterrupt(keras.callbacks.Callback):
-    """Lets Ctrl-C end training after the step under way, with a whole state to save; a second one ends at once."""
+    """Lets Ctrl-C end training after the step under way, with a whole state to save; a second one ends at once.
+
+    Used in a `with` statement, so that the signal is given back also when training fails.
+    """
 
     def __init__(self):
         super().__init__()
         self.happened = False
 
-    def on_train_begin(self, logs=None):
-        """Take over the interrupt signal."""
+    def __enter__(self):
         try:
             self.previous = signal.signal(signal.SIGINT, self._handle)
         except ValueError:  # not the main thread: signals are somebody else's
             self.previous = None
+        return self
+
+    def __exit__(self, *error):
+        if self.previous is not None:
+            signal.signal(signal.SIGINT, self.previous)
 
     def _handle(self, number, frame):
         if self.happened:
@@ -252,11 +259,6 @@ class FinishStepOnInterrupt(keras.callbacks.Callback):
         """Stop after this step if asked to."""
         if self.happened:
             self._model.stop_training = True
-
-    def on_train_end(self, logs=None):
-        """Give the interrupt signal back."""
-        if self.previous is not None:
-            signal.signal(signal.SIGINT, self.previous)
 
 
 class History(keras.callbacks.Callback):

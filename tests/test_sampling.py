@@ -196,7 +196,7 @@ def test_wrong_choices_are_named():
         ddpm_sample(probe_network, SCHEDULE, PROBE, variance="learned")
     with pytest.raises(ValueError, match=r"1\.\.1000"):
         ddim_sample(probe_network, SCHEDULE, PROBE, num_steps=1001)
-    with pytest.raises(ValueError, match="1..1000, got 0"):
+    with pytest.raises(ValueError, match=r"1\.\.1000, got 0"):
         ddpm_sample(probe_network, SCHEDULE, PROBE, num_steps=0)
 
 
