@@ -6,16 +6,19 @@ Exit codes: 0; 2 for bad input, with one line that says what is wrong; 130 after
 from __future__ import annotations
 
 import argparse
+import contextlib
+import math
 import os
 import pathlib
 import sys
+import tempfile
 
 # Before Keras is imported anywhere: TensorFlow greets every process with a dozen lines.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from ddpm_lib.config import DEFAULT_PRESETS, PRESETS, InputError, RunConfig
 
-CELEBA_FRAMES = (1000, 750, 500, 250, 0)  # the steps at which the trajectory strip looks
+STRIP_FRAMES = (1000, 750, 500, 250, 0)  # the steps at which the trajectory strip looks
 
 
 class _Parser(argparse.ArgumentParser):
@@ -29,12 +32,16 @@ class _Parser(argparse.ArgumentParser):
         return self.add_argument(*spellings, dest=name, **options)
 
 
-def _number(kind, least, allow_least=True):
+def _number(kind, least, allow_least=True, most=math.inf):
     def parse(text):
         try:
             value = kind(text)
         except ValueError:
             raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
+        if not math.isfinite(value):
+            raise argparse.ArgumentTypeError(f"{text} is not a finite number")
+        if value > most:
+            raise argparse.ArgumentTypeError(f"{text} must be at most {most}")
         if value < least or (value == least and not allow_least):
             raise argparse.ArgumentTypeError(f"{text} must be {'at least' if allow_least else 'more than'} {least}")
         return value
@@ -43,7 +50,7 @@ def _number(kind, least, allow_least=True):
 
 
 _count = _number(int, 1)
-_whole = _number(int, 0)
+_seed = _number(int, 0, most=2**32 - 1)  # what the random generators of all backends take
 
 
 def _data_flags(parser):
@@ -72,7 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     train.flag("lr", type=_number(float, 0.0, allow_least=False), help="learning rate")
     train.flag("precision", choices=["auto", "float32", "mixed_float16", "mixed_bfloat16"], help="(default: auto)")
     train.flag("jit", choices=["auto", "on", "off"], help="compile the step with XLA (default: auto, with a GPU)")
-    train.flag("seed", type=_whole)
+    train.flag("seed", type=_seed)
     train.flag("keep", type=_count, default=3, help="epoch checkpoints that stay (default: 3)")
     train.flag("save_every", type=_count, default=1000, metavar="STEPS", help="saves within an epoch (default: 1000)")
     train.flag("out", metavar="FOLDER", help="run folder (default: a new one under runs)")
@@ -85,7 +92,7 @@ def _parser() -> argparse.ArgumentParser:
     generate.flag("sampler", choices=["ddpm", "ddim"], default="ddim", help="(default: ddim)")
     generate.flag("steps", type=_count, help="(default: 50 for ddim, all for ddpm)")
     generate.flag("eta", type=_number(float, 0.0), help="share of fresh noise in ddim (default: 0)")
-    generate.flag("seed", type=_whole, default=0, help="of the first image; the next ones count up (default: 0)")
+    generate.flag("seed", type=_seed, default=0, help="of the first image; the next ones count up (default: 0)")
     generate.flag("batch_size", type=_count, default=16, help="images at a time (default: 16)")
     generate.flag("out", default="generated", metavar="FOLDER", help="(default: generated)")
     generate.flag("trajectory", action="store_true", help="also save how the first images come about")
@@ -114,6 +121,9 @@ def main(arguments: list[str] | None = None) -> int:
     except InputError as error:
         print(f"ddpm {flags.command}: error: {error}", file=sys.stderr)
         return 2
+    except OSError as error:  # a full disk, a folder that went away
+        print(f"ddpm {flags.command}: error: {error}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print(f"\nddpm {flags.command}: interrupted", file=sys.stderr)
         return 130
@@ -121,13 +131,40 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _import_keras():
+    backend = os.environ.get("KERAS_BACKEND")
+    if backend not in (None, "", "tensorflow", "jax", "torch"):
+        raise InputError(f"KERAS_BACKEND={backend} is unknown: choose tensorflow, jax or torch")
     try:
-        import keras
+        with _held_back_stderr():
+            import keras
     except ModuleNotFoundError as error:
         raise InputError(
             f"{error.name} is not installed: install it, or name another backend, as in KERAS_BACKEND=jax"
         ) from error
     return keras
+
+
+@contextlib.contextmanager
+def _held_back_stderr():
+    """Show what is written to file descriptor 2 meanwhile only if something fails.
+
+    TensorFlow's C++ libraries greet before they read any setting. TF_CPP_MIN_LOG_LEVEL=0 shows all of it.
+    """
+    if os.environ.get("TF_CPP_MIN_LOG_LEVEL") != "3" or "keras" in sys.modules:
+        yield
+        return
+    with tempfile.TemporaryFile() as held:
+        terminal = os.dup(2)
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            held.seek(0)
+            os.write(terminal, held.read())
+            raise
+        finally:
+            os.dup2(terminal, 2)
+            os.close(terminal)
 
 
 def _make_folder(path):
@@ -176,7 +213,6 @@ def _train(flags):
         _make_folder(folder)
         keras.utils.set_random_seed(config.train.seed)  # of the initial weights
         trainer = training.DiffusionTrainer(config)
-    (folder / "config.json").write_text(config.to_json())
 
     per_epoch = training.steps_per_epoch(config.train, len(images))
     print(
@@ -184,8 +220,9 @@ def _train(flags):
         f"{trainer.network.count_params():,} weights, {per_epoch} steps an epoch, run folder {folder}"
     )
     if trainer.step >= config.train.epochs * per_epoch:
-        print(f"this run has had its {config.train.epochs} epochs; name more with --epochs")
+        print(f"this run has had {trainer.step // per_epoch} epochs already; name more with --epochs")
         return
+    (folder / "config.json").write_text(config.to_json())
     training.fit_run(
         trainer,
         images,
@@ -202,6 +239,8 @@ def _train(flags):
 
 def _new_config(flags, precision, jit) -> RunConfig:
     dataset = flags.dataset or (PRESETS[flags.preset].data.dataset if flags.preset else "digits")
+    if flags.data_dir and dataset == "digits":
+        raise InputError(f"the digits need no --data_dir {flags.data_dir}: leave it out, or name another --dataset")
     config = PRESETS[flags.preset or DEFAULT_PRESETS[dataset]]
     data = {"dataset": dataset, "data_dir": _absolute(flags.data_dir)}
     train = {"precision": precision, "jit": jit, **_given_train_flags(flags)}
@@ -235,10 +274,14 @@ def _new_folder(out, preset):
             number += 1
         return folder
     folder = pathlib.Path(out)
+    _refuse_existing_run(folder)
+    return folder
+
+
+def _refuse_existing_run(folder):
     if folder.is_dir() and any(folder.glob("*.keras")):
         latest = folder / "latest.keras"
         raise InputError(f"{folder} holds a run already: continue it with --resume {latest}, or name another --out")
-    return folder
 
 
 def _resumed(flags):
@@ -258,7 +301,10 @@ def _resumed(flags):
                 f"--{name} {wanted} contradicts the checkpoint, which has {name} {stored}: "
                 "leave the flag out, or start a new run"
             )
-    folder = _make_folder(flags.out or pathlib.Path(flags.resume).parent)
+    own_folder = pathlib.Path(flags.resume).parent
+    if flags.out and pathlib.Path(flags.out).resolve() != own_folder.resolve():
+        _refuse_existing_run(pathlib.Path(flags.out))
+    folder = _make_folder(flags.out or own_folder)
     trainer = checkpoints.resume(flags.resume)
     # What may differ from the first part of the run: how long it goes on, and where the images lie now.
     changes = {"train": {"epochs": flags.epochs or config.train.epochs}}
@@ -346,7 +392,7 @@ class Trajectory:
         folder = pathlib.Path(folder)
         frames = {self.num_train_steps: x_T[: self.num_images], **self.frames}
         grids = {t: images.make_grid(images.to_uint8(frame), columns=1) for t, frame in frames.items()}
-        wanted = [round(share * self.num_train_steps / 1000) for share in CELEBA_FRAMES]
+        wanted = [round(share * self.num_train_steps / 1000) for share in STRIP_FRAMES]
         shown = [min(grids, key=lambda t: abs(t - target)) for target in wanted]
         images.save_strip(folder / "trajectory.png", [grids[t] for t in shown], [f"t = {t}" for t in shown], scale)
         film = list(frames.values())[:: max(1, len(frames) // self.num_frames)]
@@ -360,6 +406,7 @@ class Trajectory:
 
 
 def _prepare(flags):
+    _import_keras()
     from ddpm_lib import data
 
     if flags.data_dir is None:

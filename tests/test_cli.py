@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -32,6 +33,7 @@ def run_folder(tmp_path_factory):
     result = run("train.py", *TRAIN[1:], "--epochs", 2, "--out", folder)
     assert result.returncode == 0, result.stderr
     assert "generate.py" in result.stdout
+    assert result.stderr == "", "the libraries' own lines reach the terminal"
     return folder
 
 
@@ -135,7 +137,23 @@ def test_resuming_on_other_images_is_refused(capsys, tmp_path):
 def test_an_existing_run_is_not_overwritten(run_folder, capsys):
     before = (run_folder / "latest.keras").read_bytes()
     assert "--resume" in refused(capsys, *TRAIN, "--out", run_folder)
+    other = run_folder.parent / "other"
+    other.mkdir()
+    shutil.copy(run_folder / "unet_epoch_1.keras", other)
+    refused(capsys, "train", "--resume", other / "unet_epoch_1.keras", "--epochs", 3, "--out", run_folder)
     assert (run_folder / "latest.keras").read_bytes() == before
+
+
+def test_a_finished_run_is_left_as_it_is(run_folder, capsys):
+    before = (run_folder / "config.json").read_text()
+    assert cli.main(["train", "--resume", str(run_folder / "latest.keras"), "--epochs", "1"]) == 0
+    assert "has had 2 epochs" in capsys.readouterr().out
+    assert (run_folder / "config.json").read_text() == before
+
+
+def test_an_unknown_backend_is_one_line(monkeypatch, capsys):
+    monkeypatch.setenv("KERAS_BACKEND", "theano")
+    assert "theano" in refused(capsys, "info")
 
 
 def test_runs_without_a_name_get_new_folders(tmp_path, monkeypatch):
@@ -157,6 +175,9 @@ def test_runs_without_a_name_get_new_folders(tmp_path, monkeypatch):
         (["train", "--preset", "huge"], "celeba64"),
         (["train", "--dataset", "digits", "--preset", "celeba64"], "64"),
         (["train", "--lr", "-1"], "more than 0"),
+        (["train", "--lr", "nan"], "finite"),
+        (["train", "--seed", "4294967296"], "at most 4294967295"),
+        (["train", "--data_dir", "faces.zip"], "--dataset"),
         (["train", "--resume", "nowhere.keras"], "nowhere.keras"),
         (["generate"], "--model"),
         (["generate", "--model", "nowhere.keras"], "nowhere.keras"),
