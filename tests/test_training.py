@@ -46,7 +46,7 @@ def state(trainer):
 def assert_same(one, other):
     for a, b in zip(state(one), state(other), strict=True):
         assert np.array_equal(a, b)
-    assert one.rows == other.rows
+    assert repr(one.rows) == repr(other.rows)  # nan, of a quarter without images, is unequal to itself
 
 
 def callbacks(folder, per_epoch=3, **options):
