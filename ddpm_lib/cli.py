@@ -10,6 +10,7 @@ import contextlib
 import math
 import os
 import pathlib
+import re
 import sys
 import tempfile
 
@@ -127,6 +128,12 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print(f"\nddpm {flags.command}: interrupted", file=sys.stderr)
         return 130
+    except Exception as error:
+        # Every backend has its own class for a full memory, so the message decides.
+        if not re.search("out of memory|OOM|RESOURCE_EXHAUSTED", f"{type(error).__name__} {error}", re.IGNORECASE):
+            raise
+        print(f"ddpm {flags.command}: error: out of memory; try a smaller --batch_size", file=sys.stderr)
+        return 2
     return 0
 
 
@@ -233,7 +240,7 @@ def _train(flags):
         ],
         verbose=1 if sys.stdout.isatty() else 2,
     )
-    last = checkpoints.epoch_files(folder)[-1][1]
+    last = folder / f"unet_epoch_{len(trainer.rows)}.keras"
     print(f"done: loss {trainer.rows[-1]['loss']:.4f}; now try\n  python generate.py --num_samples 16 --model {last}")
 
 

@@ -27,6 +27,9 @@ class UNetConfig:
     dropout: float = 0.0
 
     def __post_init__(self):
+        for name in ("channels", "blocks_per_level", "groups", "heads", "attention_dim", "time_dim"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name} must be at least 1, got {getattr(self, name)}")
         pools = len(self.widths) - 1
         if self.image_size < 1 or self.image_size % 2**pools:
             raise InputError(
@@ -36,6 +39,10 @@ class UNetConfig:
         for width in self.widths:
             if width % self.groups:
                 raise InputError(f"every width must be divisible by groups={self.groups}, got {width}")
+        sizes = [self.image_size // 2**level for level in range(pools + 1)]
+        for resolution in self.attention_resolutions:
+            if resolution not in sizes:
+                raise InputError(f"attention_resolutions names {resolution}, but the levels have {sizes} pixels")
         if self.attention_dim % self.heads:
             raise InputError(f"attention_dim {self.attention_dim} must be divisible by heads {self.heads}")
         if self.time_dim % 2:
@@ -109,7 +116,10 @@ class RunConfig:
     @classmethod
     def from_json(cls, text: str) -> RunConfig:
         """Rebuild from `to_json`'s text; raises InputError on anything else."""
-        return cls.from_dict(json.loads(text))
+        try:
+            return cls.from_dict(json.loads(text))
+        except json.JSONDecodeError as error:
+            raise InputError(f"a run config is JSON text, but this is not: {error}") from error
 
     def replace(self, **sections: dict[str, Any]) -> RunConfig:
         """Return a copy with some fields changed, e.g. `replace(train={"seed": 1})`."""
@@ -153,7 +163,8 @@ PRESETS: dict[str, RunConfig] = {
     # The course's network: CelebA at 64x64.
     "celeba64": RunConfig(
         data=DataConfig("celeba", horizontal_flip=True),
-        train=TrainConfig(epochs=10, batch_size=16, learning_rate=2e-4, warmup_steps=5000, ema_decay=0.9999),
+        # Ho et al. warm up for 5,000 steps with 8 times the batch; an epoch here has 12,662 steps.
+        train=TrainConfig(epochs=10, batch_size=16, learning_rate=2e-4, warmup_steps=1000, ema_decay=0.9999),
     ),
 }
 

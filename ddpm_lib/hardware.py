@@ -1,10 +1,11 @@
 """What the machine offers: device report, memory growth, precision by compute capability, compiled functions.
 
-With `distribution.py` and one branch in `training.py`, the only places that name a backend.
+With one branch in `training.py`, the only place that names a backend.
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 
 import keras
@@ -58,8 +59,10 @@ def enable_memory_growth() -> None:
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
-        for device in tf.config.list_physical_devices("GPU"):
-            tf.config.experimental.set_memory_growth(device, True)
+        # In a notebook TensorFlow may be using the GPU already; then it is too late, and no harm.
+        with contextlib.suppress(RuntimeError):
+            for device in tf.config.list_physical_devices("GPU"):
+                tf.config.experimental.set_memory_growth(device, True)
 
 
 def choose_precision(request: str = "auto") -> tuple[str, str]:

@@ -130,6 +130,8 @@ def _walk(predict_noise, schedule, x_T, move, num_steps, noise_fn, clip, spacing
     x = ops.convert_to_tensor(x_T, dtype="float32")
     for number, (t, t_next) in enumerate(zip(visited, np.append(visited[1:], -1), strict=True)):
         alpha_bar = float(schedule.alpha_bars[t])
+        if alpha_bar == 0.0:
+            raise ValueError(f"alpha_bar is 0 at index {t}: predicted noise says nothing about x_0 there")
         alpha_bar_next = float(schedule.alpha_bars[t_next]) if t_next >= 0 else 1.0
         noise_pred = predict_noise(x, ops.full((x.shape[0],), int(t), dtype="int32"))
         x_0_pred = (x - np.sqrt(1.0 - alpha_bar) * noise_pred) / np.sqrt(alpha_bar)

@@ -93,7 +93,7 @@ def sigmoid_schedule(
 ) -> NoiseSchedule:
     """Let alpha_bar follow a falling sigmoid, scaled to run from 1 to 0; betas are cut at `max_beta`.
 
-    Jabri et al. (2022), Algorithm 1, where `start`, `end` and `tau` have the same names.
+    Proposed by Jabri et al. (2022); Chen (2023), Algorithm 1, has it with the same `start`, `end` and `tau`.
     """
     arguments = np.linspace(start, end, _counted(num_steps) + 1) / tau
     falling = 1.0 / (1.0 + np.exp(arguments))

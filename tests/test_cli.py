@@ -224,6 +224,14 @@ def test_ctrl_c_saves_and_exits_with_130(tmp_path):
     assert checkpoints.resume(tmp_path / "run/latest.keras").step >= 224
 
 
+def test_a_full_memory_is_one_line(monkeypatch, capsys):
+    def fill_memory(flags):
+        raise RuntimeError("RESOURCE_EXHAUSTED: OOM when allocating tensor with shape[16,8,1024,1024]")
+
+    monkeypatch.setattr(cli, "_info", fill_memory)
+    assert "--batch_size" in refused(capsys, "info")
+
+
 def test_info_describes_machine_and_checkpoint(run_folder, capsys):
     assert cli.main(["info", "--model", str(run_folder / "latest.keras")]) == 0
     text = capsys.readouterr().out

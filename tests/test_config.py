@@ -40,6 +40,12 @@ def test_impossible_networks_are_refused():
         UNetConfig(widths=(32, 64, 127), groups=2)
     with pytest.raises(InputError, match="heads"):
         UNetConfig(heads=7)
+    with pytest.raises(InputError, match="heads must be at least 1"):
+        UNetConfig(heads=0)
+    with pytest.raises(InputError, match="names 48"):
+        UNetConfig(attention_resolutions=(48,))
+    with pytest.raises(InputError, match="JSON"):
+        RunConfig.from_json("hello")
     with pytest.raises(InputError, match="even"):
         UNetConfig(time_dim=63)
 

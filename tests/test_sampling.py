@@ -6,7 +6,7 @@ import pytest
 from keras import ops
 
 from ddpm_lib.sampling import ddim_sample, ddpm_sample, fresh_noise, noise_per_image, sample_images
-from ddpm_lib.schedules import linear_schedule
+from ddpm_lib.schedules import NoiseSchedule, linear_schedule
 
 SCHEDULE = linear_schedule()
 
@@ -189,6 +189,11 @@ def test_clipping_keeps_a_network_that_predicts_nothing_in_range():
     x_T = np.random.default_rng(0).standard_normal((2, 4, 4, 1)).astype("float32")
     x_0 = numpy(ddim_sample(lambda x, t: x * 0, SCHEDULE, x_T, num_steps=1000))
     assert np.isfinite(x_0).all() and np.abs(x_0).max() <= 1.0
+
+
+def test_no_signal_at_all_is_refused():
+    with pytest.raises(ValueError, match="alpha_bar is 0 at index 2"):
+        ddim_sample(probe_network, NoiseSchedule(np.array([0.1, 0.5, 1.0])), PROBE, num_steps=3)
 
 
 def test_wrong_choices_are_named():

@@ -71,7 +71,7 @@ def test_sigmoid_schedule_is_symmetric_and_follows_its_curve():
     def sigmoid(x):
         return 1 / (1 + np.exp(-x))
 
-    # Jabri et al. (2022), Algorithm 1, as printed: with rising sigmoids.
+    # Chen (2023), Algorithm 1, as printed: with rising sigmoids.
     curve = (sigmoid(3) - sigmoid(progress * 6 - 3)) / (sigmoid(3) - sigmoid(-3))
     kept = schedule.betas < 0.999
     assert np.allclose(schedule.alpha_bars[kept], curve[kept], rtol=1e-9)
