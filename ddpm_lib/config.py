@@ -39,10 +39,6 @@ class UNetConfig:
         for width in self.widths:
             if width % self.groups:
                 raise InputError(f"every width must be divisible by groups={self.groups}, got {width}")
-        sizes = [self.image_size // 2**level for level in range(pools + 1)]
-        for resolution in self.attention_resolutions:
-            if resolution not in sizes:
-                raise InputError(f"attention_resolutions names {resolution}, but the levels have {sizes} pixels")
         if self.attention_dim % self.heads:
             raise InputError(f"attention_dim {self.attention_dim} must be divisible by heads {self.heads}")
         if self.time_dim % 2:
