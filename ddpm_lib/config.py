@@ -140,7 +140,7 @@ PRESETS: dict[str, RunConfig] = {
         preset="digits16",
         unet=UNetConfig(16, 1, (32, 64), attention_resolutions=(), heads=4, attention_dim=64, time_dim=128),
         data=DataConfig("digits"),
-        train=TrainConfig(epochs=30, batch_size=64, learning_rate=1e-3, warmup_steps=100, ema_decay=0.995),
+        train=TrainConfig(epochs=24, batch_size=64, learning_rate=1e-3, warmup_steps=100, ema_decay=0.995),
     ),
     # Fashion-MNIST padded to 32x32.
     "fashion32": RunConfig(
