@@ -119,10 +119,7 @@ def main(arguments: list[str] | None = None) -> int:
     flags = _parser().parse_args(arguments)
     try:
         flags.run(flags)
-    except InputError as error:
-        print(f"ddpm {flags.command}: error: {error}", file=sys.stderr)
-        return 2
-    except OSError as error:  # a full disk, a folder that went away
+    except (InputError, OSError) as error:  # OSError: a full disk, a folder that went away
         print(f"ddpm {flags.command}: error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

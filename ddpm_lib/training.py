@@ -23,9 +23,7 @@ from ddpm_lib.diffusion import add_noise
 from ddpm_lib.hardware import compiled
 from ddpm_lib.sampling import ddim_sample, noise_per_image
 from ddpm_lib.schedules import build_schedule
-from ddpm_lib.unet import build_unet
-
-register = keras.saving.register_keras_serializable(package="ddpm_lib")
+from ddpm_lib.unet import build_unet, register
 
 # The loss is also kept by quarter of the schedule: quarter 1 is nearly clean images, quarter 4 nearly pure noise.
 NUM_QUARTERS = 4
