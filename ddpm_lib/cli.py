@@ -1,6 +1,7 @@
 """The command line: `ddpm train`, `ddpm generate`, `ddpm prepare`, `ddpm info`.
 
-Exit codes: 0; 2 for bad input, with one line that says what is wrong; 130 after Ctrl-C, which saves first.
+Exit codes: 0; 2 for bad input, with one line that says what is wrong; 130 after Ctrl-C, which saves first. `generate`
+keeps the batches of images that were finished by then.
 """
 
 from __future__ import annotations
@@ -90,8 +91,10 @@ def _parser() -> argparse.ArgumentParser:
     generate = commands.add_parser("generate", help="draw images with a trained network")
     generate.flag("model", required=True, metavar="FILE", help="a checkpoint")
     generate.flag("num_samples", type=_count, default=16, help="(default: 16)")
-    generate.flag("sampler", choices=["ddpm", "ddim"], default="ddim", help="(default: ddim)")
-    generate.flag("steps", type=_count, help="(default: 50 for ddim, all for ddpm)")
+    generate.flag(
+        "sampler", choices=["ddpm", "ddim", "dpm++"], default="ddim", help="dpm++ is DPM-Solver++(2M) (default: ddim)"
+    )
+    generate.flag("steps", type=_count, help="(default: 50 for ddim, 20 for dpm++, all for ddpm)")
     generate.flag("eta", type=_number(float, 0.0), help="share of fresh noise in ddim (default: 0)")
     generate.flag("seed", type=_seed, default=0, help="of the first image; the next ones count up (default: 0)")
     generate.flag("batch_size", type=_count, default=16, help="images at a time (default: 16)")
@@ -122,8 +125,8 @@ def main(arguments: list[str] | None = None) -> int:
     except (InputError, OSError) as error:  # OSError: a full disk, a folder that went away
         print(f"ddpm {flags.command}: error: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print(f"\nddpm {flags.command}: interrupted", file=sys.stderr)
+    except KeyboardInterrupt as interrupt:
+        print(f"\nddpm {flags.command}: " + ", ".join(["interrupted", *interrupt.args]), file=sys.stderr)
         return 130
     except Exception as error:
         # Every backend has its own class for a full memory, so the message decides.
@@ -336,13 +339,17 @@ def _generate(flags):
     folder = _make_folder(flags.out)
     model = checkpoints.load(flags.model)
     total = model.schedule.num_steps
-    steps = flags.steps or (min(50, total) if flags.sampler == "ddim" else total)
+    steps = flags.steps or min({"ddpm": total, "ddim": 50, "dpm++": 20}[flags.sampler], total)
     if steps > total:
         raise InputError(f"--steps {steps} is more than the {total} steps the model was trained with")
     options = {"num_steps": steps}
     if flags.sampler == "ddim":
         options["eta"] = flags.eta or 0.0
-    sampler = {"ddpm": sampling.ddpm_sample, "ddim": sampling.ddim_sample}[flags.sampler]
+    sampler = {
+        "ddpm": sampling.ddpm_sample,
+        "ddim": sampling.ddim_sample,
+        "dpm++": sampling.dpm_solver_pp_sample,
+    }[flags.sampler]
 
     seeds = range(flags.seed, flags.seed + flags.num_samples)
     num_batches = -(-flags.num_samples // flags.batch_size)
@@ -354,9 +361,17 @@ def _generate(flags):
             if trajectory:
                 trajectory.record(step)
 
-        x_0 = sampling.sample_images(model, sampler, seeds, batch_size=flags.batch_size, callback=after_step, **options)
+        options |= {"batch_size": flags.batch_size, "callback": after_step}
+        batches = []
+        with contextlib.suppress(KeyboardInterrupt):  # what is finished by then is saved below
+            for first in range(0, flags.num_samples, flags.batch_size):
+                some = seeds[first : first + flags.batch_size]
+                batches.append(sampling.sample_images(model, sampler, some, **options))
 
-    pixels = images.to_uint8(x_0)
+    if not batches:
+        raise KeyboardInterrupt(f"kept none of {flags.num_samples} images: the first batch was not finished")
+    pixels = images.to_uint8(np.concatenate(batches))
+    seeds = seeds[: len(pixels)]
     np.savez_compressed(folder / "samples.npz", images=pixels, seeds=np.array(seeds))
     scale = max(1, 96 // model.config.unet.image_size)
     images.save_png(folder / "samples.png", images.make_grid(pixels), scale)
@@ -365,6 +380,8 @@ def _generate(flags):
         first = sampling.noise_per_image(seeds[: flags.batch_size], model.image_shape)(-1)
         trajectory.save(folder, first, scale)
         written += ["trajectory.png", "trajectory.gif"]
+    if len(pixels) < flags.num_samples:
+        raise KeyboardInterrupt(f"kept {len(pixels)} of {flags.num_samples} images in {folder}")
     print("wrote " + ", ".join(str(folder / name) for name in written))
 
 
@@ -397,7 +414,8 @@ class Trajectory:
         frames = {self.num_train_steps: x_T[: self.num_images], **self.frames}
         grids = {t: images.make_grid(images.to_uint8(frame), columns=1) for t, frame in frames.items()}
         wanted = [round(share * self.num_train_steps / 1000) for share in STRIP_FRAMES]
-        shown = [min(grids, key=lambda t: abs(t - target)) for target in wanted]
+        # With few steps one frame may be the nearest to several.
+        shown = dict.fromkeys(min(grids, key=lambda t: abs(t - target)) for target in wanted)
         images.save_strip(folder / "trajectory.png", [grids[t] for t in shown], [f"t = {t}" for t in shown], scale)
         film = list(frames.values())[:: max(1, len(frames) // self.num_frames)]
         if film[-1] is not frames[0]:

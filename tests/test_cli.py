@@ -1,5 +1,6 @@
 """The commands as a user runs them: files, exit codes, one line for every mistake."""
 
+import functools
 import json
 import os
 import pathlib
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ddpm_lib import checkpoints, cli
+from ddpm_lib import checkpoints, cli, sampling
 
 ROOT = pathlib.Path(__file__).parents[1]
 TRAIN = ["train", "--batch_size", "8", "--steps_per_epoch", "2", "--seed", "3"]
@@ -88,6 +89,46 @@ def test_same_seed_same_image_whatever_the_batch(run_folder, tmp_path):
     assert cli.main([*common, "--num_samples", "1", "--seed", "3", "--out", str(tmp_path / "b")]) == 0
     one, other = (np.load(tmp_path / name / "samples.npz")["images"].astype(int) for name in "ab")
     assert np.abs(one[3] - other[0]).max() <= 2
+
+
+def test_dpm_solver_takes_20_steps_by_default(run_folder, tmp_path, capsys):
+    model = ["--model", str(run_folder / "latest.keras"), "--out", str(tmp_path / "out")]
+    assert cli.main(["generate", *model, "--sampler", "dpm++", "--num_samples", "2"]) == 0
+    assert "dpm++, 20 steps: 100%" in capsys.readouterr().err
+    assert np.load(tmp_path / "out/samples.npz")["images"].shape == (2, 16, 16, 1)
+
+
+@pytest.mark.parametrize("steps, frames", [(1, 2), (3, 4), (4, 5)])
+def test_the_strip_shows_no_frame_twice(run_folder, tmp_path, steps, frames):
+    """One step has a beginning and an end; with three no frame of their own is nearest to t = 500."""
+    model = ["--model", str(run_folder / "latest.keras"), "--out", str(tmp_path / "out")]
+    assert cli.main(["generate", *model, "--num_samples", "2", "--steps", str(steps), "--trajectory"]) == 0
+    frame, gap = 16 * 6, 4
+    assert Image.open(tmp_path / "out/trajectory.png").width == frames * (frame + gap) - gap
+    assert Image.open(tmp_path / "out/trajectory.gif").n_frames == steps + 1
+
+
+@pytest.mark.parametrize("finished, kept", [(0, "none"), (2, "4")])
+def test_ctrl_c_keeps_the_finished_images(run_folder, tmp_path, capsys, monkeypatch, finished, kept):
+    model = ["generate", "--model", str(run_folder / "latest.keras"), "--steps", "2", "--batch_size", "2"]
+    assert cli.main([*model, "--num_samples", "4", "--out", str(tmp_path / "whole")]) == 0
+    sampler, calls = sampling.ddim_sample, []
+
+    @functools.wraps(sampler)
+    def interrupted(*arguments, **options):
+        if len(calls) == finished:
+            signal.raise_signal(signal.SIGINT)
+        calls.append(1)
+        return sampler(*arguments, **options)
+
+    monkeypatch.setattr(sampling, "ddim_sample", interrupted)
+    capsys.readouterr()
+    assert cli.main([*model, "--num_samples", "10", "--out", str(tmp_path / "part")]) == 130
+    assert f"ddpm generate: interrupted, kept {kept} of 10 images" in capsys.readouterr().err.splitlines()[-1]
+    assert (tmp_path / "part/samples.png").exists() == (tmp_path / "part/samples.npz").exists() == (finished > 0)
+    if finished:
+        part, whole = (np.load(tmp_path / name / "samples.npz") for name in ("part", "whole"))
+        assert np.array_equal(part["images"], whole["images"]) and part["seeds"].tolist() == [0, 1, 2, 3]
 
 
 def test_resuming_goes_on_in_the_same_folder(run_folder, tmp_path, monkeypatch):
@@ -195,7 +236,9 @@ def test_generate_refuses_impossible_settings(run_folder, capsys, tmp_path):
     model = ["generate", "--model", run_folder / "latest.keras", "--out", tmp_path / "out"]
     assert "1000" in refused(capsys, *model, "--steps", 1001)
     assert "at least 1" in refused(capsys, *model, "--num_samples", 0)
-    assert "ddim" in refused(capsys, *model, "--sampler", "ddpm", "--eta", 0.5)
+    for sampler in ("ddpm", "dpm++"):
+        assert "ddim" in refused(capsys, *model, "--sampler", sampler, "--eta", 0.5)
+    assert "dpm++" in refused(capsys, *model, "--sampler", "dpm")
     assert not (tmp_path / "out/samples.png").exists()
 
 
