@@ -24,7 +24,7 @@ from ddpm_lib.config import InputError
 OUT = pathlib.Path(__file__).parents[1] / "data/runs/faces32/neighbours.json"
 BINS = np.arange(81) / 100  # of the histogram of all photographs' distances
 QUANTILES = (0, 1, 5, 25, 50, 75, 95, 99, 100)
-MEMORIZED = 1 / 3  # nearest over second nearest distance below which an image counts as a copy, Yoon et al. (2023)
+COPY = 1 / 3  # nearest over second nearest distance below which an image counts as a copy, Yoon et al. (2023)
 
 
 def main():
@@ -79,8 +79,8 @@ def compare(queries, training, own=None):
         "count": len(nearest),
         "histogram": np.histogram(nearest, BINS)[0].tolist(),
         "quantiles": {str(q): round(float(np.percentile(nearest, q)), 4) for q in QUANTILES},
-        "identical": int((nearest == 0).sum()),
-        "memorized": int((ratio < MEMORIZED).sum()),
+        "below_0.05": int((nearest < 0.05).sum()),
+        "copies": int((ratio < COPY).sum()),
     }
 
 
@@ -90,10 +90,15 @@ def coarse(pictures):
 
 
 def moved(pictures, pixels):
-    """Median distance of a picture to itself moved to the side."""
-    x = images.from_uint8(pictures[:2000])
-    difference = x[:, :, pixels:] - x[:, :, :-pixels]
-    return round(float(np.median(np.sqrt(np.mean(difference**2, axis=(1, 2, 3))))), 4)
+    """Median distance of a picture to itself moved to the side, whose edge is repeated: of all pixels, and coarse."""
+    pictures = pictures[:2000]
+    there = np.pad(pictures, ((0, 0), (0, 0), (pixels, 0), (0, 0)), mode="edge")[:, :, : pictures.shape[2]]
+
+    def median(first, second):
+        difference = images.from_uint8(first) - images.from_uint8(second)
+        return round(float(np.median(np.sqrt(np.mean(difference**2, axis=(1, 2, 3))))), 4)
+
+    return {"all": median(pictures, there), "coarse": median(coarse(pictures), coarse(there))}
 
 
 def describe(pictures):

@@ -153,11 +153,44 @@ def _x_0_from_noise(schedule, x_t, step, noise):
     return (x_t - np.sqrt(1 - alpha_bar) * noise) / np.sqrt(alpha_bar)
 
 
+def _signal_share(schedule, step, data_variance):
+    signal = schedule.alpha_bars[step - 1] * data_variance
+    return signal / (signal + 1 - schedule.alpha_bars[step - 1])
+
+
+def _slerp(start, end, share):
+    angle = np.arccos(np.sum(start * end) / (np.linalg.norm(start) * np.linalg.norm(end)))
+    return (np.sin((1 - share) * angle) * start + np.sin(share * angle) * end) / np.sin(angle)
+
+
+def _straight(start, end, share):
+    return (1 - share) * start + share * end
+
+
+def _copy_distance(image, photo):
+    return min(np.sqrt(np.mean((image - photo) ** 2)), np.sqrt(np.mean((image - photo[:, ::-1]) ** 2)))
+
+
+def _linear_loss(schedule, step, variances):
+    alpha_bar = schedule.alpha_bars[step - 1]
+    return np.mean(alpha_bar * variances / (alpha_bar * variances + 1 - alpha_bar))
+
+
+def _image_error(schedule, step, noise_error):
+    alpha_bar = schedule.alpha_bars[step - 1]
+    return noise_error * (1 - alpha_bar) / alpha_bar
+
+
 _JUMPS = tuple((schedule, _CLEAN, step, _NOISE) for schedule, step in [(_LINEAR, 1), (_LINEAR, 400), (_COSINE, 77)])
 _POSTERIORS = tuple(
     (schedule, _CLEAN, _NOISY, step) for schedule, step in [(_LINEAR, 1), (_LINEAR, 300), (_COSINE, 150)]
 )
+_SPREADS = tuple((schedule, step, np.array([2.0, 0.3, 0.01])) for schedule, step in [(_LINEAR, 5), (_COSINE, 120)])
 _STEPS = ((_LINEAR, 2), (_LINEAR, 300), (_COSINE, 150))
+_SHARES = ((_LINEAR, 1, 0.25), (_LINEAR, 500, 0.25), (_COSINE, 60, 2.0))
+_WAYS = tuple((start, end, share) for start, end in [_RNG.standard_normal((2, 3, 4))] for share in (0.3, 0.8))
+_FACE, _PHOTO = _RNG.uniform(-1, 1, (2, 4, 4, 3))
+_PAIRS = tuple((0.3 * _FACE + 0.7 * photo, _PHOTO) for photo in (_PHOTO, _PHOTO[:, ::-1]))
 _VARIANCES = ((_LINEAR, 1, 0.25), (_LINEAR, 300, 0.25), (_COSINE, 60, 2.0))
 _MEANS_FROM_NOISE = tuple((schedule, _NOISY, step, _NOISE) for schedule, step in _STEPS)
 
@@ -413,6 +446,88 @@ EXERCISES = {
             ),
         ),
     ),
+    "linear-loss": Exercise(
+        right=_linear_loss,
+        cases=_SPREADS,
+        mistakes=(
+            (
+                lambda schedule, step, variances: _linear_loss(schedule, step, variances) * len(variances),
+                "This is the sum over the axes. The loss is the mean",
+            ),
+            (
+                lambda schedule, step, variances: _linear_loss(schedule, step, variances.mean()),
+                "Each axis has a fraction of its own: take the mean of the fractions, not of the variances",
+            ),
+            (
+                lambda schedule, step, variances: 1 - _linear_loss(schedule, step, variances),
+                "This is the share of the noise that is found. The loss is what is left",
+            ),
+            (
+                lambda schedule, step, variances: (
+                    _linear_loss(schedule, step, variances)
+                    * (1 - schedule.alpha_bars[step - 1])
+                    / schedule.alpha_bars[step - 1]
+                ),
+                "This is the error of the clean image. The error of the noise is asked for",
+            ),
+            (
+                lambda schedule, step, variances: _linear_loss(schedule, step + 1, variances),
+                "One step too many: step t is at index t - 1",
+            ),
+        ),
+    ),
+    "image-error": Exercise(
+        right=_image_error,
+        cases=tuple((schedule, step, 0.02) for schedule, step in [(_LINEAR, 40), (_COSINE, 120)]),
+        mistakes=(
+            (
+                lambda schedule, step, noise_error: noise_error**2 / _image_error(schedule, step, noise_error),
+                "The fraction is upside down: near pure noise a small error of the noise is a large one of the image",
+            ),
+            (
+                lambda schedule, step, noise_error: np.sqrt(noise_error * _image_error(schedule, step, noise_error)),
+                "This factor belongs to an error. A squared error has the factor squared, without the root",
+            ),
+            (
+                lambda schedule, step, noise_error: noise_error / schedule.alpha_bars[step - 1],
+                "The noise enters x_t with the factor sqrt(1 - alpha_bar), which is missing here",
+            ),
+            (
+                lambda schedule, step, noise_error: noise_error * (1 - schedule.alpha_bars[step - 1]),
+                "This is the error in x_t. The clean image has the factor sqrt(alpha_bar) there: divide by its square",
+            ),
+            (
+                lambda schedule, step, noise_error: _image_error(schedule, step + 1, noise_error),
+                "One step too many: step t is at index t - 1",
+            ),
+        ),
+    ),
+    "steps-to-forget": Exercise(
+        right=lambda decay, share: np.log(share) / np.log(decay),
+        cases=((0.9995, 0.2), (0.9, 0.3)),
+        mistakes=(
+            (
+                lambda decay, share: 1 / (1 - decay),
+                "After so many steps about 1/e is left, whatever the share. Bring in the share",
+            ),
+            (
+                lambda decay, share: (1 - share) / (1 - decay),
+                "The old share does not fall on a straight line: every step multiplies it by the decay",
+            ),
+            (
+                lambda decay, share: np.log(decay) / np.log(share),
+                "The fraction is upside down: solve decay to the power n = share for n",
+            ),
+            (
+                lambda decay, share: np.log(1 - share) / np.log(decay),
+                "After so many steps this share is gone. The share that is left is asked for",
+            ),
+            (
+                lambda decay, share: np.log(share) / np.log(1 - decay),
+                "1 - decay is the weight of the newest weights. The old ones are multiplied by the decay",
+            ),
+        ),
+    ),
     "mean-from-noise": Exercise(
         right=_mean_from_noise,
         cases=_MEANS_FROM_NOISE,
@@ -443,6 +558,94 @@ EXERCISES = {
                     2 * x_t / np.sqrt(schedule.alphas[step - 1]) - _mean_from_noise(schedule, x_t, step, noise)
                 ),
                 "The sign: noise is taken away",
+            ),
+        ),
+    ),
+    "signal-share": Exercise(
+        right=_signal_share,
+        cases=_SHARES,
+        mistakes=(
+            (
+                lambda schedule, step, data_variance: schedule.alpha_bars[step - 1],
+                "alpha_bar is the share for data of variance 1. Use the data's variance",
+            ),
+            (
+                lambda schedule, step, data_variance: schedule.alpha_bars[step - 1] * data_variance,
+                "This is the image's variance. Divide it by the whole variance of x_t",
+            ),
+            (
+                lambda schedule, step, data_variance: (
+                    schedule.alpha_bars[step - 1] * data_variance / (1 - schedule.alpha_bars[step - 1])
+                ),
+                "This is image over noise. The share is image over image plus noise",
+            ),
+            (
+                lambda schedule, step, data_variance: np.sqrt(_signal_share(schedule, step, data_variance)),
+                "This is a share of amplitude. No root: variances add up, amplitudes do not",
+            ),
+            (
+                lambda schedule, step, data_variance: 1 - _signal_share(schedule, step, data_variance),
+                "This is the noise's share",
+            ),
+            (
+                lambda schedule, step, data_variance: _signal_share(schedule, step + 1, data_variance),
+                "One step too many: step t is at index t - 1",
+            ),
+        ),
+    ),
+    "slerp": Exercise(
+        right=_slerp,
+        cases=_WAYS,
+        mistakes=(
+            (_straight, "This is the straight line: in the middle the vector is too short"),
+            (
+                lambda start, end, share: (
+                    _straight(start, end, share) * np.linalg.norm(start) / np.linalg.norm(_straight(start, end, share))
+                ),
+                "The length is kept, but not the speed: equal shares must be equal angles",
+            ),
+            (
+                lambda start, end, share: np.cos(share * np.pi / 2) * start + np.sin(share * np.pi / 2) * end,
+                "This is right for a right angle only. Compute the angle between the two",
+            ),
+            (
+                lambda start, end, share: _slerp(end, start, share),
+                "Start and end are swapped: at share 0 this gives the end",
+            ),
+            (
+                lambda start, end, share: (
+                    _slerp(start, end, share)
+                    * np.sqrt(1 - (np.sum(start * end) / (np.linalg.norm(start) * np.linalg.norm(end))) ** 2)
+                ),
+                "Divide by the sine of the whole angle",
+            ),
+        ),
+    ),
+    "copy-distance": Exercise(
+        right=_copy_distance,
+        cases=_PAIRS,
+        mistakes=(
+            (
+                lambda image, photo: np.sqrt(np.mean((image - photo) ** 2)),
+                "A mirrored copy is a copy, too: take the smaller of two distances",
+            ),
+            (
+                lambda image, photo: min(
+                    np.sqrt(np.mean((image - photo) ** 2)), np.sqrt(np.mean((image - photo[::-1]) ** 2))
+                ),
+                "This turns the photograph upside down. The width is the second axis",
+            ),
+            (
+                lambda image, photo: _copy_distance(image, photo) ** 2,
+                "This is the mean squared difference: the root is missing",
+            ),
+            (
+                lambda image, photo: _copy_distance(image, photo) * np.sqrt(image.size),
+                "This is the root of the sum. Take the mean over all numbers",
+            ),
+            (
+                lambda image, photo: min(np.mean(np.abs(image - photo)), np.mean(np.abs(image - photo[:, ::-1]))),
+                "This is the mean absolute difference. Square first, and take the root at the end",
             ),
         ),
     ),

@@ -24,7 +24,7 @@ RELATIONS = {"=", "<", ">", r"\approx", r"\sim", r"\propto", r"\le", r"\ge"}
 SPACES = {r"\,", r"\;", r"\:", r"\!", r"\left", r"\right", r"\big", r"\Big", r"\bigl", r"\bigr", r"\Bigl", r"\Bigr"}
 OPENING, CLOSING = {"(": ")", "[": "]", "{": "}", r"\{": r"\}"}, {")", "]", "}", r"\}"}
 NAMED_FUNCTIONS = {"q", "p", "f", "f'", "g", "SNR", r"D_\mathrm{KL}", r"\tilde\mu_t", r"\varepsilon_\theta"}
-FUNCTIONS = {r"\log": "log", r"\exp": "exp", r"\cos": "cos", r"\max": "max", r"\min": "min"}
+FUNCTIONS = {r"\log": "log", r"\exp": "exp", r"\cos": "cos", r"\sin": "sin", r"\max": "max", r"\min": "min"}
 
 
 class ReadingError(ValueError):

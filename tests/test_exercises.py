@@ -51,6 +51,45 @@ def betas_of(bars):
     return 1 - bars / np.concatenate([[1], bars[:-1]])
 
 
+def image_share(schedule, step, v, late=0):
+    bar = np.prod(1 - schedule.betas[: step + late])
+    return 1 / (1 + (1 - bar) / (bar * v))
+
+
+def turned(start, end, share):
+    """Turn the start towards the end in the plane of the two: Gram and Schmidt."""
+    unit = start / np.sqrt((start**2).sum())
+    across = end - (end * unit).sum() * unit
+    # The angle from both legs; a point between the two has the length that the sine rule gives it.
+    angle = np.arctan2(np.sqrt((across**2).sum()), (end * unit).sum())
+    coefficients = np.linalg.solve(
+        np.array([[1, np.cos(angle)], [0, np.sin(angle)]]), [np.cos(share * angle), np.sin(share * angle)]
+    )
+    return coefficients[0] * start + coefficients[1] * end
+
+
+def straight(start, end, share):
+    return start + share * (end - start)
+
+
+def away(image, photo, mirror=(1,)):
+    sides = [photo, np.flip(photo, mirror)] if mirror else [photo]
+    return min(np.linalg.norm((image - side).ravel()) for side in sides) / np.sqrt(image.size)
+
+
+def loss_of_linear(schedule, step, variances, late=0):
+    """The residual of a least-squares fit of the noise to x_t, axis by axis, over the corners of a square."""
+    bar = tables(schedule, step + late)[2]
+    image, noise = np.array([1, 1, -1, -1]), np.array([1, -1, 1, -1])
+    seen = [np.sqrt(bar * v) * image + np.sqrt(1 - bar) * noise for v in variances]
+    return np.mean([np.linalg.lstsq(x_t[:, None], noise)[1] / 4 for x_t in seen])
+
+
+def error_of_image(schedule, step, loss, late=0, power=1.0):
+    bar = tables(schedule, step + late)[2]
+    return loss * (1 / bar - 1) ** power
+
+
 RIGHT = {
     "noise-step": lambda x, beta, noise: x * (1 - beta) ** 0.5 + noise * beta**0.5,
     "half-amplitude": lambda schedule: 1 + sum(np.cumprod(1 - schedule.betas) > 0.25),
@@ -66,6 +105,12 @@ RIGHT = {
     "posterior-mean": posterior_mean,
     "posterior-deviation": deviation,
     "mean-from-noise": mean_from_noise,
+    "linear-loss": loss_of_linear,
+    "image-error": error_of_image,
+    "steps-to-forget": lambda decay, share: np.emath.logn(decay, share),
+    "signal-share": image_share,
+    "slerp": turned,
+    "copy-distance": away,
 }
 
 WRONG = {
@@ -153,6 +198,29 @@ WRONG = {
         "upside down": lambda schedule, step: deviation(schedule, step, upside_down=True),
         "One step too far": lambda schedule, step: deviation(schedule, step + 1),
     },
+    "linear-loss": {
+        "sum over the axes": lambda schedule, step, v: sum(loss_of_linear(schedule, step, [one]) for one in v),
+        "mean of the fractions": lambda schedule, step, v: loss_of_linear(schedule, step, [v.mean()]),
+        "share of the noise that is found": lambda *case: 1 - loss_of_linear(*case),
+        "error of the clean image": lambda schedule, step, v: error_of_image(
+            schedule, step, loss_of_linear(schedule, step, v)
+        ),
+        "One step too many": lambda *case: loss_of_linear(*case, late=1),
+    },
+    "image-error": {
+        "upside down": lambda *case: error_of_image(*case, power=-1.0),
+        "without the root": lambda *case: error_of_image(*case, power=0.5),
+        "which is missing here": lambda schedule, step, loss: loss / tables(schedule, step)[2],
+        "error in x_t": lambda schedule, step, loss: loss * (1 - tables(schedule, step)[2]),
+        "One step too many": lambda *case: error_of_image(*case, late=1),
+    },
+    "steps-to-forget": {
+        "Bring in the share": lambda decay, share: 1 / (1 - decay),
+        "straight line": lambda decay, share: (1 - share) / (1 - decay),
+        "upside down": lambda decay, share: 1 / np.emath.logn(decay, share),
+        "this share is gone": lambda decay, share: np.emath.logn(decay, 1 - share),
+        "newest weights": lambda decay, share: np.emath.logn(1 - decay, share),
+    },
     "mean-from-noise": {
         "estimate of x_0": lambda schedule, x, step, e: (
             (x - (1 - tables(schedule, step)[2]) ** 0.5 * e) / tables(schedule, step)[2] ** 0.5
@@ -163,6 +231,32 @@ WRONG = {
         ),
         "divided by a standard deviation": lambda *case: mean_from_noise(*case, bottom=1),
         "noise is taken away": lambda *case: mean_from_noise(*case, sign=-1),
+    },
+    "signal-share": {
+        "share for data of variance 1": lambda schedule, step, v: tables(schedule, step)[2],
+        "image's variance": lambda schedule, step, v: tables(schedule, step)[2] * v,
+        "image over noise": lambda schedule, step, v: v * tables(schedule, step)[2] / (1 - tables(schedule, step)[2]),
+        "share of amplitude": lambda *case: image_share(*case) ** 0.5,
+        "noise's share": lambda *case: 1 - image_share(*case),
+        "One step too many": lambda *case: image_share(*case, late=1),
+    },
+    "slerp": {
+        "straight line": straight,
+        "not the speed": lambda a, b, share: (
+            straight(a, b, share) / np.linalg.norm(straight(a, b, share)) * np.linalg.norm(a)
+        ),
+        "right angle only": lambda a, b, share: np.sin((1 - share) * np.pi / 2) * a + np.sin(share * np.pi / 2) * b,
+        "swapped": lambda a, b, share: turned(a, b, 1 - share),
+        "sine of the whole angle": lambda a, b, share: (
+            turned(a, b, share) * (1 - (a * b).sum() ** 2 / ((a**2).sum() * (b**2).sum())) ** 0.5
+        ),
+    },
+    "copy-distance": {
+        "mirrored copy is a copy": lambda *pair: away(*pair, mirror=()),
+        "upside down": lambda *pair: away(*pair, mirror=(0,)),
+        "root is missing": lambda *pair: away(*pair) ** 2,
+        "root of the sum": lambda image, photo: away(image, photo) * 48**0.5,
+        "mean absolute": lambda image, photo: min(abs(image - side).mean() for side in (photo, photo[:, ::-1])),
     },
 }
 
