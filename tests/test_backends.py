@@ -1,4 +1,4 @@
-"""The three backends compute the same: forward pass, one training step, DDIM."""
+"""The three backends compute the same: forward pass, one training step, the samplers."""
 
 import importlib.util
 import os
@@ -11,15 +11,18 @@ import pytest
 
 ROOT = pathlib.Path(__file__).parents[1]
 BACKENDS = ("tensorflow", "jax", "torch")
+SAMPLES = ("sample", "fresh_sample", "ddpm_sample", "ddim_sample", "dpm_sample")
 
 SCRIPT = """
+import inspect
 import sys
 import keras
 import numpy as np
 from ddpm_lib import training
 from ddpm_lib.config import RunConfig
 from ddpm_lib.diffusion import add_noise
-from ddpm_lib.sampling import ddim_sample
+from ddpm_lib.hardware import compiled
+from ddpm_lib.sampling import ddim_sample, ddpm_sample, dpm_solver_pp_sample
 
 config = RunConfig().replace(
     unet={"image_size": 16, "widths": (8, 16), "attention_resolutions": (16,), "heads": 2, "attention_dim": 8,
@@ -46,6 +49,23 @@ trainer.ema_network.set_weights(weights)
 to_numpy = keras.ops.convert_to_numpy
 results = {"forward": to_numpy(trainer.network([noise, t]))}
 results["sample"] = to_numpy(ddim_sample(trainer.predict_noise, trainer.schedule, noise, num_steps=10))
+
+
+def refuse(*arguments, **options):
+    raise AssertionError("predict() in a loop is slow")
+
+
+keras.Model.predict = keras.Model.predict_on_batch = refuse
+predict_noise = compiled(trainer.network)
+for num_steps in (1, 3, 10):
+    options = {"num_steps": num_steps, "noise_fn": lambda number: noise}
+    results["ddpm_sample"] = to_numpy(ddpm_sample(predict_noise, trainer.schedule, noise, **options))
+    results["ddim_sample"] = to_numpy(ddim_sample(predict_noise, trainer.schedule, noise, eta=0.5, **options))
+    results["dpm_sample"] = to_numpy(dpm_solver_pp_sample(predict_noise, trainer.schedule, noise, num_steps=num_steps))
+if keras.backend.backend() == "tensorflow":
+    results["num_traces"] = predict_noise.experimental_get_tracing_count()
+if keras.backend.backend() == "jax":
+    results["num_traces"] = inspect.getclosurevars(predict_noise).nonlocals["apply"]._cache_size()
 trainer.fit(x_0, batch_size=4, epochs=1, shuffle=False, verbose=0)
 results["loss"] = trainer.finish_epoch()["loss"]
 for name, network in (("trained", trainer.network), ("average", trainer.ema_network)):
@@ -72,7 +92,7 @@ def results(tmp_path_factory):
 
 
 @pytest.mark.parametrize("backend", BACKENDS[1:])
-@pytest.mark.parametrize("what", ["forward", "loss", "trained", "average", "sample", "fresh_sample"])
+@pytest.mark.parametrize("what", ["forward", "loss", "trained", "average", *SAMPLES])
 def test_backend_agrees_with_tensorflow(results, backend, what):
     if backend not in results:
         pytest.skip(f"{backend} is not installed")
@@ -91,3 +111,10 @@ def test_samples_come_from_the_weights_of_the_moment(results, backend):
     if backend not in results:
         pytest.skip(f"{backend} is not installed")
     assert np.abs(results[backend]["fresh_sample"] - results[backend]["sample"]).max() > 1e-4
+
+
+@pytest.mark.parametrize("backend", BACKENDS[:2])
+def test_one_trace_serves_all_samplers_and_any_number_of_steps(results, backend):
+    if backend not in results:
+        pytest.skip(f"{backend} is not installed")
+    assert results[backend]["num_traces"] == 1

@@ -1,11 +1,17 @@
 """Samplers against an exactly solvable case and against numbers published by another library."""
 
-import keras
 import numpy as np
 import pytest
 from keras import ops
 
-from ddpm_lib.sampling import ddim_sample, ddpm_sample, fresh_noise, noise_per_image, sample_images
+from ddpm_lib.sampling import (
+    ddim_sample,
+    ddpm_sample,
+    dpm_solver_pp_sample,
+    fresh_noise,
+    noise_per_image,
+    sample_images,
+)
 from ddpm_lib.schedules import NoiseSchedule, linear_schedule
 
 SCHEDULE = linear_schedule()
@@ -31,6 +37,60 @@ def test_ddim_gives_the_sum_that_diffusers_publishes():
     x_0 = numpy(ddim_sample(probe_network, SCHEDULE, PROBE, num_steps=10, spacing="leading"))
     assert np.abs(x_0).sum() == pytest.approx(172.0067, abs=2e-3)
     assert np.abs(x_0).mean() == pytest.approx(0.223967, abs=1e-5)
+
+
+# The factor from x_T to x_0 on the probe, which is linear; unclipped. And where clipping matters: x_0 from X_T under a
+# network that predicts tanh(x), clipped. All by diffusers 0.42.1 with PyTorch 2.13.0:
+#     scheduler = DPMSolverMultistepScheduler(timestep_spacing="trailing", thresholding=clip, sample_max_value=1.0)
+#     scheduler = DDIMScheduler(timestep_spacing="trailing", clip_sample=clip)
+#     scheduler.set_timesteps(num_steps)
+#     for t in scheduler.timesteps:
+#         x = scheduler.step(network(x, t), t, x).prev_sample
+# Its defaults are "dpmsolver++", order 2, "midpoint", and a last sigma of 0. Thresholding up to 1 is clipping.
+X_T = np.array([-2.0, -1.0, -0.5, 0.5, 1.0, 2.5], "float32").reshape(6, 1, 1, 1)
+OF_DIFFUSERS = [
+    (dpm_solver_pp_sample, 5, 0.3906662, [-1, -1, -0.344754, 0.344754, 1, 1]),
+    (dpm_solver_pp_sample, 10, 0.4830896, [-1, -1, -0.375849, 0.375849, 1, 1]),
+    (dpm_solver_pp_sample, 20, 0.5080298, [-1, -1, -0.393762, 0.393762, 1, 1]),
+    (dpm_solver_pp_sample, 50, 0.5113200, [-1, -1, -0.397237, 0.397237, 1, 1]),
+    (ddim_sample, 5, 0.3741112, [-0.833321, -0.737368, -0.380314, 0.380314, 0.737368, 0.838956]),
+    (ddim_sample, 10, 0.4433768, [-0.639661, -0.572038, -0.332009, 0.332009, 0.572038, 0.645726]),
+    (ddim_sample, 20, 0.4767178, [-0.479456, -0.444464, -0.304783, 0.304783, 0.444464, 0.48243]),
+    (ddim_sample, 50, 0.4971894, [-0.338827, -0.325206, -0.266323, 0.266323, 0.325206, 0.339853]),
+]
+
+
+@pytest.mark.parametrize("sampler, num_steps, factor, clipped", OF_DIFFUSERS)
+def test_values_of_diffusers(sampler, num_steps, factor, clipped):
+    x_0 = numpy(sampler(probe_network, SCHEDULE, PROBE, num_steps=num_steps, clip=False))
+    assert np.abs(x_0 - factor * PROBE).max() < 1e-4
+    x_0 = numpy(sampler(lambda x, t: ops.tanh(x), SCHEDULE, X_T, num_steps=num_steps))
+    assert np.abs(x_0.ravel() - clipped).max() < 1e-4
+
+
+@pytest.mark.parametrize("clip", [True, False])
+@pytest.mark.parametrize("sampler, num_steps", [case[:2] for case in OF_DIFFUSERS] + [(dpm_solver_pp_sample, 27)])
+def test_diffusers_itself_agrees(sampler, num_steps, clip):
+    """Not DDIM in 27 steps: there diffusers leaves t for t - 1000 // 27, which is not where its next step begins."""
+    diffusers = pytest.importorskip("diffusers")
+    import torch
+
+    if sampler is ddim_sample:
+        scheduler = diffusers.DDIMScheduler(timestep_spacing="trailing", clip_sample=clip)
+    else:
+        options = {"thresholding": clip, "sample_max_value": 1.0}
+        scheduler = diffusers.DPMSolverMultistepScheduler(timestep_spacing="trailing", **options)
+    scheduler.set_timesteps(num_steps)
+    x, told = torch.tensor(PROBE), []
+    for t in scheduler.timesteps:
+        x = scheduler.step(torch.tanh(x) * t / (t + 1), t, x).prev_sample
+
+    def network(x, t):
+        return probe_network(ops.tanh(x), t)
+
+    x_0 = sampler(network, SCHEDULE, PROBE, num_steps=num_steps, clip=clip, callback=told.append)
+    assert [step.t for step in told] == scheduler.timesteps.tolist()
+    assert np.abs(numpy(x_0) - x.numpy()).max() < 1e-4
 
 
 def reference_chain(network, x, steps, variance, clip, z, eta=None):
@@ -151,11 +211,43 @@ def test_ddim_comes_closer_to_the_data_with_more_steps():
     assert variances[0] < 0.15 and 0.245 < variances[-1] < 0.25
 
 
+@pytest.mark.parametrize(
+    "data_variance, dpm_error, ddim_error",
+    [(1.0, 2e-3, 0.02), (0.25, 2e-3, 0.03), (0.04, 0.012, 0.07)],
+)
+def test_samplers_without_noise_follow_the_probability_flow(data_variance, dpm_error, ddim_error):
+    """Between Gaussians its exact solution keeps the distance from the mean, in standard deviations.
+
+    How fast an error falls shows at a fixed time, here at index 399, which both 20 and 40 steps pass. With half the
+    step it falls to a quarter, or for DDIM to half.
+    """
+    x_T = np.linspace(-3, 3, 7, dtype="float32").reshape(-1, 1, 1, 1)
+    network = gaussian_network(mean=0.3, variance=data_variance)
+
+    def exact(alpha_bar):
+        total_T, total = (a * data_variance + 1 - a for a in (SCHEDULE.alpha_bars[-1], alpha_bar))
+        return np.sqrt(alpha_bar) * 0.3 + np.sqrt(total / total_T) * (x_T - np.sqrt(SCHEDULE.alpha_bars[-1]) * 0.3)
+
+    for sampler, ratio, error in ((dpm_solver_pp_sample, 4, dpm_error), (ddim_sample, 2, ddim_error)):
+        errors = []
+        for num_steps in (20, 40):
+            told = []
+            sampler(network, SCHEDULE, x_T, num_steps=num_steps, clip=False, callback=told.append)
+            (passing,) = (step for step in told if step.t_next == 399)
+            errors.append(np.abs(numpy(passing.x) - exact(SCHEDULE.alpha_bars[399])).max())
+        assert errors[0] / errors[1] == pytest.approx(ratio, rel=0.1)
+        x_0 = numpy(sampler(network, SCHEDULE, x_T, num_steps=100, clip=False))
+        standard_deviation, mean = np.polyfit(x_T.ravel(), x_0.ravel(), 1)
+        assert mean == pytest.approx(0.3, abs=2e-3)
+        assert standard_deviation == pytest.approx(np.sqrt(data_variance), rel=error)
+        assert np.abs(x_0 - exact(1.0)).max() < 3 * error * np.sqrt(data_variance)
+
+
 # --- Contracts --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("num_steps", [1, 3, 7, 27, 50])
-@pytest.mark.parametrize("sampler", [ddpm_sample, ddim_sample])
+@pytest.mark.parametrize("sampler", [ddpm_sample, ddim_sample, dpm_solver_pp_sample])
 def test_network_and_callback_see_the_steps_of_the_subsequence(sampler, num_steps):
     seen, told = [], []
 
@@ -185,9 +277,10 @@ def test_last_step_adds_no_noise_and_asks_for_none(sampler, options):
     assert asked == list(range(9))
 
 
-def test_clipping_keeps_a_network_that_predicts_nothing_in_range():
+@pytest.mark.parametrize("sampler", [ddim_sample, dpm_solver_pp_sample])
+def test_clipping_keeps_a_network_that_predicts_nothing_in_range(sampler):
     x_T = np.random.default_rng(0).standard_normal((2, 4, 4, 1)).astype("float32")
-    x_0 = numpy(ddim_sample(lambda x, t: x * 0, SCHEDULE, x_T, num_steps=1000))
+    x_0 = numpy(sampler(lambda x, t: x * 0, SCHEDULE, x_T, num_steps=1000))
     assert np.isfinite(x_0).all() and np.abs(x_0).max() <= 1.0
 
 
@@ -199,8 +292,11 @@ def test_no_signal_at_all_is_refused():
 def test_wrong_choices_are_named():
     with pytest.raises(ValueError, match="beta, posterior"):
         ddpm_sample(probe_network, SCHEDULE, PROBE, variance="learned")
-    with pytest.raises(ValueError, match=r"1\.\.1000"):
-        ddim_sample(probe_network, SCHEDULE, PROBE, num_steps=1001)
+    for sampler in (ddim_sample, dpm_solver_pp_sample):
+        with pytest.raises(ValueError, match=r"1\.\.1000"):
+            sampler(probe_network, SCHEDULE, PROBE, num_steps=1001)
+        with pytest.raises(ValueError, match="trailing or leading"):
+            sampler(probe_network, SCHEDULE, PROBE, spacing="karras")
     with pytest.raises(ValueError, match=r"1\.\.1000, got 0"):
         ddpm_sample(probe_network, SCHEDULE, PROBE, num_steps=0)
 
@@ -215,11 +311,12 @@ class FakeModel:
         return probe_network(x, t)
 
 
-def test_an_image_depends_on_its_seed_and_not_on_its_batch():
-    options = {"num_steps": 10, "eta": 1.0}
-    together = sample_images(FakeModel(), ddim_sample, range(8), batch_size=8, **options)
-    split = sample_images(FakeModel(), ddim_sample, range(8), batch_size=3, **options)
-    alone = sample_images(FakeModel(), ddim_sample, [7], **options)
+@pytest.mark.parametrize("sampler, options", [(ddim_sample, {"eta": 1.0}), (dpm_solver_pp_sample, {})])
+def test_an_image_depends_on_its_seed_and_not_on_its_batch(sampler, options):
+    options = {"num_steps": 10, **options}
+    together = sample_images(FakeModel(), sampler, range(8), batch_size=8, **options)
+    split = sample_images(FakeModel(), sampler, range(8), batch_size=3, **options)
+    alone = sample_images(FakeModel(), sampler, [7], **options)
     assert np.abs(together - split).max() < 1e-6
     assert np.abs(together[7] - alone[0]).max() < 1e-6
     distances = [np.abs(together[i] - together[j]).max() for i in range(8) for j in range(i)]
@@ -235,21 +332,3 @@ def test_noise_is_standard_normal_and_new_at_every_step_and_seed():
         assert abs(noise.var() - 1) < 4 * np.sqrt(2 / noise.size)
     assert abs(np.corrcoef(first.ravel(), second.ravel())[0, 1]) < 4 / np.sqrt(first.size)
     assert not np.array_equal(fresh_noise((2, 3))(0), fresh_noise((2, 3))(0))
-
-
-def test_one_trace_serves_any_number_of_steps():
-    if keras.backend.backend() != "tensorflow":
-        pytest.skip("counts the traces of tf.function")
-    import tensorflow as tf
-
-    traces = []
-
-    @tf.function
-    def network(x, t):
-        traces.append(1)
-        return probe_network(x, t)
-
-    for num_steps in (5, 50):
-        ddim_sample(network, SCHEDULE, PROBE, num_steps=num_steps)
-        ddpm_sample(network, SCHEDULE, PROBE, num_steps=num_steps)
-    assert len(traces) == 1
