@@ -143,7 +143,7 @@ def dpm_solver_pp_sample(
 
     The first step has no step before, and the last one, to the clean image, has infinite length in log-SNR. Both are
     DDIM steps, so the last one returns the predicted clean image itself. Where `clip` changes that image, the noise is
-    the one that leads from it to x_t.
+    the one that leads from it to x_t. DDIM keeps the network's noise there, which forgives a half-trained network more.
 
     Args:
         predict_noise: see the module's text.
