@@ -1,25 +1,40 @@
-"""Checkpoints: one `.keras` file holds a whole run, and is either whole or not there."""
+"""Checkpoints: a whole run in one `.keras` file, or what sampling needs in one small `.npz` file.
+
+Either is whole or not there. The `.npz` file has the EMA weights as float16 arrays, named by their paths in the
+network, and `about`, a JSON text of configuration, step and history. NumPy alone can read it, without pickle.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
+import hashlib
 import json
 import os
 import pathlib
 import re
 import zipfile
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import keras
+import numpy as np
 
 from ddpm_lib.config import InputError, RunConfig
 from ddpm_lib.hardware import compiled
-from ddpm_lib.schedules import NoiseSchedule
+from ddpm_lib.schedules import NoiseSchedule, build_schedule
 from ddpm_lib.training import DiffusionTrainer
 from ddpm_lib.unet import build_unet
 
 EPOCH_FILE = re.compile(r"unet_epoch_(\d+)\.keras")
 LATEST = "latest.keras"
+ABOUT = "about"  # the array of an exported file that is no weight
+
+# Where the project's own models lie: in an installed package, and in a clone.
+SHIPPED_FOLDERS = (
+    pathlib.Path(__file__).parent / "shipped",
+    pathlib.Path(__file__).parents[1] / "data" / "checkpoints",
+)
 
 
 class LoadedModel(NamedTuple):
@@ -29,6 +44,8 @@ class LoadedModel(NamedTuple):
     network: keras.Model  # the same weights, as a Keras model of [x_t, t]
     schedule: NoiseSchedule
     config: RunConfig
+    step: int = 0  # optimizer steps it was trained for
+    rows: Sequence[dict] = ()  # history of its whole epochs, see `ddpm_lib.training.DiffusionTrainer.finish_epoch`
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -38,15 +55,18 @@ class LoadedModel(NamedTuple):
 
 
 def save(trainer: DiffusionTrainer, path: str | os.PathLike) -> None:
-    """Write network, EMA, optimizer, counters, history and configuration to one file.
-
-    The file is written under another name, flushed to the disk and then renamed: a crash leaves the old file or the
-    new one, never a part.
-    """
-    path = pathlib.Path(path)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp.keras")
-    try:
+    """Write network, EMA, optimizer, counters, history and configuration to one file, whole or not at all."""
+    with _whole_or_not_at_all(path) as temporary:
         trainer.save(temporary)
+
+
+@contextlib.contextmanager
+def _whole_or_not_at_all(path):
+    """Lend another name to write to, then flush to the disk and rename: a crash leaves the old file or the new one."""
+    path = pathlib.Path(path)
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
+    try:
+        yield temporary
         with open(temporary, "rb") as file:
             os.fsync(file.fileno())
         os.replace(temporary, path)
@@ -54,40 +74,104 @@ def save(trainer: DiffusionTrainer, path: str | os.PathLike) -> None:
         temporary.unlink(missing_ok=True)
 
 
+def export(source: str | os.PathLike, target: str | os.PathLike) -> None:
+    """Write what sampling needs into one small file: EMA weights in float16, configuration, step and history.
+
+    The path of the training data is left out: it says something about a machine, and nothing about the model.
+
+    Args:
+        source: a checkpoint written in training.
+        target: the file to write, ending in `.npz`.
+
+    Raises:
+        InputError: if the source cannot be loaded, or the target has another ending.
+    """
+    target = pathlib.Path(target)
+    if target.suffix != ".npz":
+        raise InputError(f"an exported file ends in .npz, and {target} does not")
+    model = load(source)
+    config = model.config.replace(data={"data_dir": None})
+    about = json.dumps({"config": config.to_dict(), "step": model.step, "rows": model.rows})
+    weights = {
+        weight.path: keras.ops.convert_to_numpy(weight.value).astype("float16") for weight in model.network.weights
+    }
+    with _whole_or_not_at_all(target) as temporary:
+        np.savez(temporary, **{ABOUT: np.array(about.encode())}, **weights)
+
+
+def shipped_models() -> dict[str, dict[str, Any]]:
+    """Return the manifest of the models that come with the project: by name, where the file is and how it was made.
+
+    Each entry has the "path" of its file beside what `data/checkpoints/manifest.json` says. Empty where the library was
+    installed without them.
+    """
+    for folder in SHIPPED_FOLDERS:
+        if (folder / "manifest.json").is_file():
+            manifest = json.loads((folder / "manifest.json").read_text("utf8"))
+            return {name: {**entry, "path": folder / entry["file"]} for name, entry in manifest.items()}
+    return {}
+
+
+def _find(path):
+    """Turn the name of a shipped model into the path of its file, which is as it was shipped; check any other path."""
+    models = shipped_models()
+    if (name := os.fspath(path)) in models:
+        path = models[name]["path"]
+        if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != models[name]["sha256"]:
+            raise InputError(f"{path} is not the file that was shipped as {name}: restore it from the repository")
+        return path
+    path = pathlib.Path(path)
+    if path.is_dir():
+        raise InputError(f"{path} is a folder: name a file in it, such as {path / LATEST}")
+    if not path.is_file():
+        names = " or ".join(models) or "missing from this installation"
+        raise InputError(f"there is no checkpoint {path} (the models that come with the project are {names})")
+    if not zipfile.is_zipfile(path):
+        raise InputError(f"{path} is not a checkpoint, or only a part of one; use an earlier one")
+    return path
+
+
+def _is_exported(path):
+    with zipfile.ZipFile(path) as archive:
+        return f"{ABOUT}.npy" in archive.namelist()
+
+
 def resume(path: str | os.PathLike) -> DiffusionTrainer:
     """Read a run back, ready to be continued by `ddpm_lib.training.fit_run`.
 
     Raises:
-        InputError: if the file is missing, damaged, or not a checkpoint of this library.
+        InputError: if the file is missing, damaged, not a checkpoint of this library, or one for sampling only.
     """
-    read_config(path)
-    try:
+    path = _find(path)
+    _read_about(path)
+    if _is_exported(path):
+        raise InputError(f"{path} is for sampling only: training goes on from a .keras file")
+    with _damage_in_one_line(path):
         return keras.saving.load_model(path)
-    except InputError:
-        raise
-    except Exception as error:
-        # Keras, zipfile and h5py raise a dozen kinds of errors on damaged archives.
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise InputError(f"{path} is damaged and cannot be loaded ({reason}); use an earlier checkpoint") from error
 
 
 def read_config(path: str | os.PathLike) -> RunConfig:
-    """Read only the configuration of a checkpoint.
+    """Read only the configuration of a checkpoint, an exported file or a shipped model.
 
     Raises:
         InputError: if the file is missing, damaged, or not a checkpoint of this library.
     """
-    path = pathlib.Path(path)
-    if not path.is_file():
-        raise InputError(f"there is no checkpoint {path}")
-    if not zipfile.is_zipfile(path):
-        raise InputError(f"{path} is not a .keras file, or only a part of one; use an earlier checkpoint")
+    return _read_about(_find(path))["config"]
+
+
+def _read_about(path):
+    """Read configuration and history, and of an exported file the step too."""
     try:
-        with zipfile.ZipFile(path) as archive:
-            content = json.loads(archive.read("config.json"))
-        if content["class_name"] != DiffusionTrainer.__name__:
-            raise KeyError
-        return RunConfig.from_dict(content["config"]["config"])
+        if _is_exported(path):
+            with np.load(path) as arrays:
+                about = json.loads(arrays[ABOUT].item())
+        else:
+            with zipfile.ZipFile(path) as archive:
+                content = json.loads(archive.read("config.json"))
+            if content["class_name"] != DiffusionTrainer.__name__:
+                raise KeyError
+            about = content["config"]
+        return {**about, "config": RunConfig.from_dict(about["config"])}
     except InputError as error:
         raise InputError(f"{path} holds a configuration that this version cannot read: {error}") from error
     except Exception as error:
@@ -95,23 +179,46 @@ def read_config(path: str | os.PathLike) -> RunConfig:
         raise InputError(f"{path} is not a checkpoint of this library") from error
 
 
+@contextlib.contextmanager
+def _damage_in_one_line(path):
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        # Keras, NumPy, zipfile and h5py raise a dozen kinds of errors on damaged archives.
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise InputError(f"{path} is damaged and cannot be loaded ({reason}); use an earlier checkpoint") from error
+
+
 def load(path: str | os.PathLike) -> LoadedModel:
     """Load a trained model for sampling, with its EMA weights, in float32.
 
     Args:
-        path: a checkpoint written in training.
+        path: a checkpoint written in training, an exported file, or the name of a model that comes with the project,
+            such as "digits".
 
     Returns:
-        `predict_noise`, `network`, `schedule` and `config`.
+        `predict_noise`, `network`, `schedule`, `config`, and the `step` and `rows` of its training.
 
     Raises:
-        InputError: if the file is missing, damaged, or not a checkpoint of this library.
+        InputError: if the file is missing, damaged, not a checkpoint of this library, or, for a model that comes with
+            the project, not the file that was shipped.
     """
-    trainer = resume(path)
-    network = build_unet(trainer.run.unet, "float32")
-    network.set_weights(trainer.ema_network.get_weights())
+    path = _find(path)
+    about = _read_about(path)
+    network = build_unet(about["config"].unet, "float32")
+    if _is_exported(path):
+        with _damage_in_one_line(path), np.load(path) as arrays:
+            network.set_weights([arrays[weight.path].astype("float32") for weight in network.weights])
+        step = about["step"]
+    else:
+        trainer = resume(path)
+        network.set_weights(trainer.ema_network.get_weights())
+        step = trainer.step
     network.trainable = False
-    return LoadedModel(compiled(network), network, trainer.schedule, trainer.run)
+    schedule = build_schedule(**dataclasses.asdict(about["config"].diffusion))
+    return LoadedModel(compiled(network), network, schedule, about["config"], step, about["rows"])
 
 
 class SaveCheckpoints(keras.callbacks.Callback):
@@ -135,12 +242,12 @@ class SaveCheckpoints(keras.callbacks.Callback):
         for leftover in self.folder.glob(".*.tmp.keras"):
             leftover.unlink(missing_ok=True)
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_begin(self, batch, logs=None):
         """Save every few steps, but not at the end of an epoch, which saves for itself."""
         # Counted here: asking the model would make JAX hand over its state at every step.
-        self.step += 1
         if self.step % self.every == 0 and self.step % self.per_epoch:
             save(self.model, self.folder / LATEST)
+        self.step += 1
 
     def on_epoch_end(self, epoch, logs=None):
         """Save a whole epoch under its number, or a part of one as the latest state."""

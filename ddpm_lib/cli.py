@@ -1,4 +1,4 @@
-"""The command line: `ddpm train`, `ddpm generate`, `ddpm prepare`, `ddpm info`.
+"""The command line: `ddpm train`, `ddpm generate`, `ddpm export`, `ddpm prepare`, `ddpm info`.
 
 Exit codes: 0; 2 for bad input, with one line that says what is wrong; 130 after Ctrl-C, which saves first. `generate`
 keeps the batches of images that were finished by then.
@@ -20,6 +20,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from ddpm_lib.config import DEFAULT_PRESETS, PRESETS, InputError, RunConfig
 
+DEFAULT_MODEL = "digits"  # what `generate` draws with when no --model is given
+MODEL = "a checkpoint, an exported file, or the name of a model that comes with the project"
 STRIP_FRAMES = (1000, 750, 500, 250, 0)  # the steps at which the trajectory strip looks
 
 
@@ -89,7 +91,7 @@ def _parser() -> argparse.ArgumentParser:
     train.set_defaults(run=_train)
 
     generate = commands.add_parser("generate", help="draw images with a trained network")
-    generate.flag("model", required=True, metavar="FILE", help="a checkpoint")
+    generate.flag("model", metavar="MODEL", help=f"{MODEL} (default: {DEFAULT_MODEL})")
     generate.flag("num_samples", type=_count, default=16, help="(default: 16)")
     generate.flag(
         "sampler", choices=["ddpm", "ddim", "dpm++"], default="ddim", help="dpm++ is DPM-Solver++(2M) (default: ddim)"
@@ -102,13 +104,18 @@ def _parser() -> argparse.ArgumentParser:
     generate.flag("trajectory", action="store_true", help="also save how the first images come about")
     generate.set_defaults(run=_generate)
 
+    export = commands.add_parser("export", help="write what sampling needs of a checkpoint to a small file")
+    export.flag("model", required=True, metavar="FILE", help="a checkpoint")
+    export.flag("out", required=True, metavar="FILE", help="where to write, ending in .npz")
+    export.set_defaults(run=_export)
+
     prepare = commands.add_parser("prepare", help="read a folder or archive of images once, into one array")
     _data_flags(prepare)
     prepare.flag("image_size", type=_count, default=64, help="height and width in pixels (default: 64)")
     prepare.set_defaults(run=_prepare)
 
     info = commands.add_parser("info", help="describe this machine, and a checkpoint")
-    info.flag("model", metavar="FILE", help="a checkpoint")
+    info.flag("model", metavar="MODEL", help=MODEL)
     info.set_defaults(run=_info)
     return parser
 
@@ -335,9 +342,12 @@ def _generate(flags):
     if flags.eta is not None and flags.sampler != "ddim":
         raise InputError("--eta belongs to --sampler ddim; leave it out, or change the sampler")
     hardware.enable_memory_growth()
-    checkpoints.read_config(flags.model)  # a wrong file is named before anything is written
+    if flags.model is None:
+        print(f"no --model given: drawing with the model {DEFAULT_MODEL}, which comes with the project")
+    name = flags.model or DEFAULT_MODEL
+    checkpoints.read_config(name)  # a wrong file is named before anything is written
     folder = _make_folder(flags.out)
-    model = checkpoints.load(flags.model)
+    model = checkpoints.load(name)
     total = model.schedule.num_steps
     steps = flags.steps or min({"ddpm": total, "ddim": 50, "dpm++": 20}[flags.sampler], total)
     if steps > total:
@@ -424,7 +434,18 @@ class Trajectory:
         images.save_gif(folder / "trajectory.gif", film, scale)
 
 
-# --- prepare and info ------------------------------------------------------------------------------------------------
+# --- export, prepare and info ----------------------------------------------------------------------------------------
+
+
+def _export(flags):
+    _import_keras()
+    from ddpm_lib import checkpoints
+
+    checkpoints.read_config(flags.model)
+    _make_folder(pathlib.Path(flags.out).parent)
+    checkpoints.export(flags.model, flags.out)
+    size = pathlib.Path(flags.out).stat().st_size
+    print(f"wrote {flags.out}, {size / 1e6:.1f} MB; now try\n  python generate.py --num_samples 16 --model {flags.out}")
 
 
 def _prepare(flags):
@@ -446,8 +467,8 @@ def _info(flags):
     print(hardware.device_report())
     print("precision {}: {}".format(*hardware.choose_precision()))
     if flags.model:
-        trainer = checkpoints.resume(flags.model)
-        print(f"{flags.model}: step {trainer.step}, {trainer.network.count_params():,} weights")
-        if trainer.rows:
-            print(f"after {trainer.rows[-1]['epoch']} epochs: loss {trainer.rows[-1]['loss']:.4f}")
-        print(trainer.run.to_json(), end="")
+        model = checkpoints.load(flags.model)
+        print(f"{flags.model}: step {model.step}, {model.network.count_params():,} weights")
+        if model.rows:
+            print(f"after {model.rows[-1]['epoch']} epochs: loss {model.rows[-1]['loss']:.4f}")
+        print(model.config.to_json(), end="")

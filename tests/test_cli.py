@@ -220,7 +220,7 @@ def test_runs_without_a_name_get_new_folders(tmp_path, monkeypatch):
         (["train", "--seed", "4294967296"], "at most 4294967295"),
         (["train", "--data_dir", "faces.zip"], "--dataset"),
         (["train", "--resume", "nowhere.keras"], "nowhere.keras"),
-        (["generate"], "--model"),
+        (["export"], "--model"),
         (["generate", "--model", "nowhere.keras"], "nowhere.keras"),
         (["prepare"], "--data_dir"),
         (["nonsense"], "nonsense"),
