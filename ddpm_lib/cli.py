@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import itertools
 import math
 import os
 import pathlib
@@ -209,7 +210,8 @@ def _train(flags):
         precision, reason = hardware.choose_precision(flags.precision or "auto")
         print(f"precision {precision}: {reason}")
         config = _new_config(flags, precision, hardware.choose_jit(flags.jit or "auto"))
-        folder = _new_folder(flags.out, config.preset)
+        if flags.out:
+            _refuse_existing_run(pathlib.Path(flags.out))
 
     images = data.load_images(
         config.data, config.unet, cache_dir=flags.cache_dir, max_bad_fraction=flags.max_bad_fraction
@@ -224,7 +226,7 @@ def _train(flags):
         )
     if not flags.resume:
         config = config.replace(data=facts)
-        _make_folder(folder)
+        folder = _make_folder(flags.out) if flags.out else _new_folder(config.preset)
         keras.utils.set_random_seed(config.train.seed)  # of the initial weights
         trainer = training.DiffusionTrainer(config)
 
@@ -278,18 +280,15 @@ def _given_train_flags(flags):
     return {name: value for name, value in given.items() if value is not None}
 
 
-def _new_folder(out, preset):
-    if out is None:
-        # A new folder for every run, so that no run overwrites another.
-        folder = pathlib.Path("runs") / preset
-        number = 2
-        while folder.exists():
-            folder = pathlib.Path("runs") / f"{preset}-{number}"
-            number += 1
-        return folder
-    folder = pathlib.Path(out)
-    _refuse_existing_run(folder)
-    return folder
+def _new_folder(preset):
+    """A new folder for every run. Making it claims it, so two runs that start at once do not share one."""
+    for number in itertools.count(1):
+        folder = pathlib.Path("runs") / (preset if number == 1 else f"{preset}-{number}")
+        if not folder.exists():
+            _make_folder(folder.parent)
+            with contextlib.suppress(FileExistsError):
+                folder.mkdir()
+                return folder
 
 
 def _refuse_existing_run(folder):

@@ -231,6 +231,9 @@ class FinishStepOnInterrupt(keras.callbacks.Callback):
     """Lets Ctrl-C end training after the step under way, with a whole state to save; a second one ends at once.
 
     Used in a `with` statement, so that the signal is given back also when training fails.
+
+    Like all callbacks here it does without `on_train_batch_end`: with it, Keras reads the loss after every step, and a
+    GPU stands idle until the next one is sent.
     """
 
     def __init__(self):
@@ -252,9 +255,11 @@ class FinishStepOnInterrupt(keras.callbacks.Callback):
         if self.happened:
             raise KeyboardInterrupt
         self.happened = True
+        if self._model is not None:  # `fit` has begun
+            self._model.stop_training = True
 
-    def on_train_batch_end(self, batch, logs=None):
-        """Stop after this step if asked to."""
+    def on_train_batch_begin(self, batch, logs=None):
+        """Stop after this step if asked to while `fit` was still preparing it."""
         if self.happened:
             self._model.stop_training = True
 

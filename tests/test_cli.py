@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -199,9 +200,10 @@ def test_an_unknown_backend_is_one_line(monkeypatch, capsys):
 
 def test_runs_without_a_name_get_new_folders(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert cli._new_folder(None, "digits16") == pathlib.Path("runs/digits16")
-    (tmp_path / "runs/digits16").mkdir(parents=True)
-    assert cli._new_folder(None, "digits16") == pathlib.Path("runs/digits16-2")
+    with ThreadPoolExecutor(8) as threads:  # eight runs that start at once
+        folders = list(threads.map(cli._new_folder, ["digits16"] * 8))
+    assert sorted(map(str, folders)) == ["runs/digits16", *(f"runs/digits16-{number}" for number in range(2, 9))]
+    assert all(folder.is_dir() for folder in folders)
 
 
 @pytest.mark.parametrize(

@@ -126,45 +126,6 @@ def test_gradients_are_clipped_by_their_global_norm():
     assert optimizer.global_clipnorm == 1.0 and optimizer.clipnorm is None
 
 
-@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
-def test_one_gradient_step_under_mixed_precision_is_that_of_float32(policy, monkeypatch):
-    """With plain gradient descent a forgotten loss scale would shrink the step 32,768 times; Adam would hide it."""
-    if policy == "mixed_float16" and keras.backend.backend() == "jax":
-        pytest.skip("JAX has no float16 matrix products on CPUs")
-
-    def descend(precision):
-        def optimizer(config):
-            sgd = keras.optimizers.SGD(1.0)
-            return keras.optimizers.LossScaleOptimizer(sgd) if config.precision == "mixed_float16" else sgd
-
-        monkeypatch.setattr(training, "make_optimizer", optimizer)
-        trainer = new_trainer(TINY.replace(train={"precision": precision, "epochs": 1, "steps_per_epoch": 1}))
-        generator = np.random.default_rng(1)
-        for network in (trainer.network, trainer.ema_network):
-            network.set_weights([0.1 * generator.standard_normal(w.shape) for w in network.weights])
-        before = trainer.network.get_weights()
-        training.fit_run(trainer, IMAGES, verbose=0)
-        after = trainer.network.get_weights()
-        return np.concatenate([(a - b).ravel() for a, b in zip(after, before, strict=True)])
-
-    exact, mixed = descend("float32"), descend(policy)
-    assert np.linalg.norm(exact) > 1e-3
-    # 8 bits of mantissa in bfloat16, 11 in float16; errors of a whole backward pass.
-    tolerance = {"mixed_float16": 1e-2, "mixed_bfloat16": 6e-2}[policy]
-    assert np.linalg.norm(mixed - exact) < tolerance * np.linalg.norm(exact)
-
-
-@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="jit_compile is a choice on TensorFlow only")
-@pytest.mark.parametrize("policy", ["float32", "mixed_float16", "mixed_bfloat16"])
-def test_a_step_compiles_with_xla_under_every_policy(policy):
-    """GPUs compile by default, CPUs do not: without this test an operation without XLA gradient would go unseen."""
-    config = TINY.replace(train={"precision": policy, "jit": True, "epochs": 1, "steps_per_epoch": 2})
-    trainer = new_trainer(config)
-    training.fit_run(trainer, IMAGES, verbose=0)
-    assert trainer.step == 2
-    assert trainer.finish_epoch()["loss"] == pytest.approx(1.0, abs=0.25)
-
-
 def test_a_run_goes_on_from_any_step_as_if_never_stopped(tmp_path):
     whole = new_trainer()
     training.fit_run(whole, IMAGES, callbacks(tmp_path / "whole"), verbose=0)
@@ -219,6 +180,14 @@ def test_ctrl_c_finishes_the_step_and_saves_it(tmp_path):
     whole = new_trainer()
     training.fit_run(whole, IMAGES, callbacks(tmp_path / "whole"), verbose=0)
     assert_same(whole, resumed)
+
+
+def test_no_callback_makes_keras_read_the_loss_after_every_step(tmp_path):
+    """With an `on_train_batch_end` among them Keras waits for the device before it sends the next step."""
+    ours = [training.FinishStepOnInterrupt(), *callbacks(tmp_path / "run"), training.SampleGrid(tmp_path / "run", 3)]
+    for callback in ours:
+        assert keras.callbacks.Callback.on_train_batch_end is type(callback).on_train_batch_end
+        assert keras.callbacks.Callback.on_batch_end is type(callback).on_batch_end
 
 
 def test_a_loss_that_is_no_number_stops_the_run(tmp_path):
