@@ -4,7 +4,7 @@ __version__ = "0.1.0"
 
 
 def load(path):
-    """Load a trained model for sampling; see `ddpm_lib.checkpoints.load`."""
+    """Load a trained model for sampling, from a file or by its name ("digits"); see `ddpm_lib.checkpoints.load`."""
     # Imported late, so that `ddpm_lib.schedules` and the explorers need no deep-learning framework.
     from ddpm_lib.checkpoints import load as load_checkpoint
 
