@@ -15,8 +15,8 @@ from ddpm_lib.images import make_grid, to_pil
 
 # All frames lie in one picture, one below the other; moving the slider moves that picture behind a window.
 _PAGE = """\
-<div class="ddpm-film" style="max-width: {width}px">
-<div style="overflow: hidden; aspect-ratio: {columns} / {rows}">
+<div class="ddpm-film" style="max-width: max({width}px, 22em)">
+<div style="overflow: hidden; max-width: {width}px; aspect-ratio: {columns} / {rows}">
 <img src="data:image/png;base64,{png}" alt="{alt}" style="display: block; width: 100%; max-width: none; margin: 0; \
 image-rendering: pixelated; transform: translateY({shift}%)">
 </div>
