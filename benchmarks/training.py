@@ -107,19 +107,18 @@ def peak_memory_mib() -> float:
 
 def count_flops() -> dict[str, dict]:
     """Count the operations of one image for every network that is installed, ours on Keras's PyTorch backend."""
-    counts = {}
-    for variant, packages in VARIANTS.items():
-        if measure.missing_package(packages):
-            continue
-        if variant == "ours":
-            from ddpm_lib.unet import build_unet
+    import torch
 
-            keras_network = build_unet(CONFIG.unet)
-            network = lambda x_t, t: keras_network([x_t.permute(0, 2, 3, 1), t])  # noqa: E731, B023
+    from ddpm_lib.unet import build_unet
+
+    x_t, t = torch.randn(1, CONFIG.unet.channels, CONFIG.unet.image_size, CONFIG.unet.image_size), torch.tensor([500])
+    counts = {}
+    for variant in measure.installed(VARIANTS):
+        if variant == "ours":
+            by_kind = peers.count_gflop(build_unet(CONFIG.unet), [x_t.permute(0, 2, 3, 1), t])
         else:
-            network = build_peer(variant)
-        forward, total = peers.count_flops(network, CONFIG.unet.image_size)
-        counts[variant] = {"forward_gflop_per_image": forward / 1e9, "gflop_per_image": total / 1e9}
+            by_kind = peers.count_gflop(build_peer(variant), x_t, t)
+        counts[variant] = {"gflop_per_image": sum(by_kind.values()), "gflop_per_image_by_kind": by_kind}
     return counts
 
 

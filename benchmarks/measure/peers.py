@@ -102,20 +102,37 @@ def torch_train_step(network, batch_size: int, image_size: int, channels_last: b
     return step
 
 
-def count_flops(network, image_size: int, channels: int = 3) -> tuple[float, float]:
-    """Count the operations of one image, forward and with the backward pass, by PyTorch's own counter.
+def count_gflop(network, *arguments) -> dict[str, float]:
+    """Count the operations of one image's forward and backward pass, by PyTorch's own counter, in 10^9.
 
     A multiplication and an addition are two. Convolutions and matrix products count, those of attention included:
     attention is computed in its plain form here, because the counter knows no fused one on CPUs.
+
+    Args:
+        network: a module of PyTorch.
+        *arguments: one image and its step, as the network takes them.
+
+    Returns:
+        The count by kind of product.
     """
-    import torch
     from torch.nn.attention import SDPBackend, sdpa_kernel
     from torch.utils.flop_counter import FlopCounterMode
 
-    x_t, t = torch.randn(1, channels, image_size, image_size), torch.tensor([500])
-    with sdpa_kernel(SDPBackend.MATH):
-        with FlopCounterMode(display=False) as forward:
-            noise_pred = network(x_t, t)
-        with FlopCounterMode(display=False) as backward:
-            getattr(noise_pred, "sample", noise_pred).square().mean().backward()
-    return forward.get_total_flops(), forward.get_total_flops() + backward.get_total_flops()
+    for module in network.modules():
+        if hasattr(module, "flash"):  # denoising-diffusion-pytorch chooses the form itself
+            module.flash = False
+    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+        noise_pred = network(*arguments)
+        getattr(noise_pred, "sample", noise_pred).square().mean().backward()
+    kinds = {
+        "convolution": "convolutions, forward",
+        "convolution_backward": "convolutions, backward",
+        "bmm": "attention, products",
+        "baddbmm": "attention, products",
+        "mm": "dense layers",
+        "addmm": "dense layers",
+    }
+    by_kind = dict.fromkeys(kinds.values(), 0.0)
+    for operation, flops in counter.get_flop_counts()["Global"].items():
+        by_kind[kinds[str(operation).removeprefix("aten.")]] += flops / 1e9
+    return by_kind

@@ -1,0 +1,126 @@
+"""Say where one training step of `celeba64` spends its time, by kind of operation.
+
+    python benchmarks/profile_step.py [--batch_size 16]
+
+TensorFlow's own profiler books every operation. They run one after the other here, each on all threads, so that their
+times add up to the step's. The operations a second are those that `training.py` has counted over the time taken here.
+"""
+
+import argparse
+import json
+import pathlib
+import re
+import tempfile
+
+import measure
+
+from ddpm_lib.config import PRESETS
+
+CONFIG = PRESETS["celeba64"]
+
+# Kinds of operations, each with the pattern of the names it has in the profile: scope/name:type. The first that fits
+# counts. Gradients that a function of its own computes, as those of attention and SiLU, have no scope.
+KINDS = {
+    "convolutions, backward": ":.*Conv2DBackprop",
+    "convolutions, forward": ":.*Conv2D",
+    "attention, products": ":.*BatchMatMul",
+    "attention, softmax": ":.*Softmax",
+    "clipping and Adam": "^(adam|clip)",
+    "average of the weights": "^average/",
+    "group norms": "/(head_)?norm[_/]",
+    "dense layers": ":.*MatMul",
+    "pooling, upsampling, skips": "_(pool|upsample|skip)",
+    "rest of attention": "attention",
+    "elementwise: SiLU, residuals, gradients of softmax and SiLU": "",
+}
+
+
+def profile(batch_size: int) -> dict:
+    """Profile one step, after two that are not counted."""
+    import numpy as np
+    import tensorflow as tf
+    from tensorflow.tsl.profiler.protobuf import xplane_pb2
+
+    from ddpm_lib.training import DiffusionTrainer
+
+    class Trainer(DiffusionTrainer):
+        def update_average(self):
+            with tf.name_scope("average"):
+                super().update_average()
+
+    trainer = Trainer(CONFIG)
+    shape = (batch_size, CONFIG.unet.image_size, CONFIG.unet.image_size, CONFIG.unet.channels)
+    x_0 = np.random.default_rng(0).uniform(-1, 1, shape).astype("float32")
+    seconds, others = measure.time_calls({"step": lambda: trainer.train_on_batch(x_0)}, 2)
+    with tempfile.TemporaryDirectory() as folder:
+        with tf.profiler.experimental.Profile(folder):
+            trainer.train_on_batch(x_0)
+        (path,) = pathlib.Path(folder).rglob("*.xplane.pb")
+        space = xplane_pb2.XSpace.FromString(path.read_bytes())
+    durations = {}
+    for plane in space.planes:
+        for line in plane.lines:
+            for event in line.events:
+                name = plane.event_metadata[event.metadata_id].name.split("#")[0]
+                # Operations alone are written name:type; C++ functions are written class::name.
+                if re.fullmatch(r"[^:]+:[^:]+", name):
+                    durations[name] = durations.get(name, 0.0) + event.duration_ps / 1e12
+    return {"seconds": by_kind(durations), "step_seconds": min(seconds["step"]), "taken_by_others": others}
+
+
+def by_kind(durations: dict[str, float]) -> dict[str, float]:
+    """Sum up the durations of operations, given by name, for each kind."""
+    sums = dict.fromkeys(KINDS, 0.0)
+    for name, seconds in durations.items():
+        sums[next(kind for kind, pattern in KINDS.items() if re.search(pattern, name))] += seconds
+    return sums
+
+
+def compare(figures: dict, counts: dict[str, float], batch_size: int) -> dict:
+    """Add shares and speeds to the seconds of each kind."""
+    total = sum(figures["seconds"].values())
+    kinds = {}
+    for kind, seconds in figures["seconds"].items():
+        kinds[kind] = {"seconds": seconds, "share": seconds / total}
+        if kind in counts:
+            kinds[kind] |= {"gflop_per_image": counts[kind], "gflops": batch_size * counts[kind] / seconds}
+    others = {name: figures[name] for name in ("step_seconds", "taken_by_others")}
+    return {"batch_size": batch_size, "profiled_seconds": total, **others, "kinds": kinds}
+
+
+def table(results: dict) -> str:
+    """Lay the profile out as a Markdown table, the longest first."""
+    lines = ["| kind of operation | seconds | share | GFLOP/s |", "|---|--:|--:|--:|"]
+    for kind, row in sorted(results["kinds"].items(), key=lambda item: -item[1]["seconds"]):
+        speed = f"{row['gflops']:.0f}" if "gflops" in row else ""
+        lines.append(f"| {kind} | {row['seconds']:.2f} | {row['share']:.0%} | {speed} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Profile, print the table and write it down."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("--batch_size", type=int, default=16)
+    parser.add_argument("--output", default=measure.RESULTS / "profile.json", help="file to write")
+    parser.add_argument("--variant", choices=["ours"], help=argparse.SUPPRESS)
+    flags = parser.parse_args()
+    if flags.variant:
+        print(json.dumps(profile(flags.batch_size)))
+        return
+    options = [f"--batch_size={flags.batch_size}"]
+    figures = measure.in_turn(__file__, ["ours"], 1, options, TF_NUM_INTEROP_THREADS="1")["ours"][0]
+    training = measure.RESULTS / "training.json"
+    counts = json.loads(training.read_text())["variants"]["ours"] if training.exists() else {}
+    results = {
+        "command": f"python benchmarks/profile_step.py {options[0]}",
+        "machine": measure.machine(),
+        "versions": measure.versions(["tensorflow", "keras", "torch"]),
+        **compare(figures, counts.get("gflop_per_image_by_kind", {}), flags.batch_size),
+    }
+    measure.write_results(flags.output, results)
+    print(table(results))
+    print(f"{results['profiled_seconds']:.2f} s in operations; {results['step_seconds']:.2f} s a step without profiler")
+
+
+if __name__ == "__main__":
+    main()
