@@ -84,6 +84,12 @@ def _parser() -> argparse.ArgumentParser:
     train.flag("lr", type=_number(float, 0.0, allow_least=False), help="learning rate")
     train.flag("precision", choices=["auto", "float32", "mixed_float16", "mixed_bfloat16"], help="(default: auto)")
     train.flag("jit", choices=["auto", "on", "off"], help="compile the step with XLA (default: auto, with a GPU)")
+    train.flag(
+        "rematerialize",
+        action="store_const",
+        const=True,
+        help="less memory, more time: compute blocks again on the way back",
+    )
     train.flag("seed", type=_seed)
     train.flag("keep", type=_count, default=3, help="epoch checkpoints that stay (default: 3)")
     train.flag("save_every", type=_count, default=1000, metavar="STEPS", help="saves within an epoch (default: 1000)")
@@ -276,6 +282,7 @@ def _given_train_flags(flags):
         "steps_per_epoch": flags.steps_per_epoch,
         "learning_rate": flags.lr,
         "seed": flags.seed,
+        "rematerialize": flags.rematerialize,
     }
     return {name: value for name, value in given.items() if value is not None}
 
@@ -461,8 +468,9 @@ def _prepare(flags):
 
 def _info(flags):
     _import_keras()
-    from ddpm_lib import checkpoints, hardware
+    from ddpm_lib import checkpoints, cost, hardware
 
+    config = PRESETS["celeba64"]
     print(hardware.device_report())
     print("precision {}: {}".format(*hardware.choose_precision()))
     if flags.model:
@@ -471,3 +479,5 @@ def _info(flags):
         if model.rows:
             print(f"after {model.rows[-1]['epoch']} epochs: loss {model.rows[-1]['loss']:.4f}")
         print(model.config.to_json(), end="")
+        config = model.config
+    print(f"\n{config.preset}, {cost.what_fits(config.unet, config.train.batch_size)}")

@@ -79,6 +79,7 @@ class TrainConfig:
     ema_decay: float = 0.9999  # reached through a warm-up, see training.ema_decay_at
     precision: str = "float32"  # float32 | mixed_float16 | mixed_bfloat16
     jit: bool = False  # XLA, or torch.compile
+    rematerialize: bool = False  # compute activations again in the backward pass: less memory, more time
     seed: int = 0
 
 

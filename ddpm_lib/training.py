@@ -46,7 +46,7 @@ class DiffusionTrainer(keras.Model):
         self.run = config if isinstance(config, RunConfig) else RunConfig.from_dict(config)
         self.rows = list(rows or [])
         self.schedule = build_schedule(**dataclasses.asdict(self.run.diffusion))
-        self.network = build_unet(self.run.unet, self.run.train.precision)
+        self.network = build_unet(self.run.unet, self.run.train.precision, self.run.train.rematerialize)
         self.ema_network = build_unet(self.run.unet, self.run.train.precision)
         self.ema_network.trainable = False
         self.ema_network.set_weights(self.network.get_weights())

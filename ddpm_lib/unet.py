@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
+
 import keras
 import numpy as np
 from keras import layers, ops
 
 from ddpm_lib.attention import attend
-from ddpm_lib.config import UNetConfig
+from ddpm_lib.config import InputError, UNetConfig
 
 register = keras.saving.register_keras_serializable(package="ddpm_lib")
 
@@ -54,11 +56,12 @@ class ResBlock(layers.Layer):
         width: channels of the result; a 1x1 convolution fits the shortcut where the input has another number.
         groups: of both norms.
         dropout: share of features dropped before the second convolution.
+        rematerialize: keep the inputs alone, and compute the rest again in the backward pass.
     """
 
-    def __init__(self, width: int, groups: int = 2, dropout: float = 0.0, **kwargs):
+    def __init__(self, width: int, groups: int = 2, dropout: float = 0.0, rematerialize: bool = False, **kwargs):
         super().__init__(**kwargs)
-        self.width, self.groups, self.dropout_rate = width, groups, dropout
+        self.width, self.groups, self.dropout_rate, self.rematerialize = width, groups, dropout, rematerialize
         dtype = self.dtype_policy
         self.norm_1 = layers.GroupNormalization(groups, epsilon=GROUP_NORM_EPSILON, dtype=dtype, name="norm_1")
         self.conv_1 = layers.Conv2D(width, 3, padding="same", dtype=dtype, name="conv_1")
@@ -85,6 +88,10 @@ class ResBlock(layers.Layer):
 
     def call(self, x, time, training=False):
         """Map x (B, H, W, C) and the activated time embedding (B, D) to (B, H, W, width)."""
+        compute = functools.partial(self._compute, training=training)
+        return keras.remat(compute)(x, time) if self.rematerialize and training else compute(x, time)
+
+    def _compute(self, x, time, training):
         h = self.conv_1(ops.silu(self.norm_1(x)))
         scale, shift = ops.split(self.scale_and_shift(time)[:, None, None, :], 2, axis=-1)
         h = self.norm_2(h) * (1 + scale) + shift
@@ -93,7 +100,8 @@ class ResBlock(layers.Layer):
 
     def get_config(self):
         """Return the arguments of the constructor."""
-        return {**super().get_config(), "width": self.width, "groups": self.groups, "dropout": self.dropout_rate}
+        own = {"width": self.width, "groups": self.groups, "dropout": self.dropout_rate}
+        return {**super().get_config(), **own, "rematerialize": self.rematerialize}
 
 
 @register
@@ -159,7 +167,7 @@ class BilinearUpsample(layers.Layer):
         return ops.reshape(x, (-1, 2 * height, 2 * width, channels))
 
 
-def build_unet(config: UNetConfig, dtype: str | None = None) -> keras.Model:
+def build_unet(config: UNetConfig, dtype: str | None = None, rematerialize: bool = False) -> keras.Model:
     """Build the network that predicts the noise in x_t.
 
     Ronneberger et al. (2015) for the shape, Ho et al. (2020), appendix B, for its use here.
@@ -168,15 +176,23 @@ def build_unet(config: UNetConfig, dtype: str | None = None) -> keras.Model:
         config: the shape.
         dtype: a Keras precision policy such as "float32" or "mixed_bfloat16"; the global one by default. Inputs, time
             embedding, the last convolution and the result are float32 under every policy.
+        rematerialize: in training, ResBlocks keep their inputs alone, and are computed again in the backward pass.
 
     Returns:
         A model of [x_t (B, H, W, C) float32, t (B,) int32] whose result (B, H, W, C) float32 is zero at first.
+
+    Raises:
+        InputError: rematerialization is asked for with dropout, or of a Keras that has none.
     """
+    if rematerialize and config.dropout:
+        raise InputError("dropout would drop other features the second time: rematerialize with dropout 0 only")
+    if rematerialize and not hasattr(keras, "remat"):
+        raise InputError(f"rematerialization needs Keras 3.9 or newer, this is {keras.__version__}")
     x_t = keras.Input((config.image_size, config.image_size, config.channels), name="x_t")
     t = keras.Input((), dtype="int32", name="t")
 
     def res_block(x, width, name):
-        return ResBlock(width, config.groups, config.dropout, dtype=dtype, name=name)(x, time)
+        return ResBlock(width, config.groups, config.dropout, rematerialize, dtype=dtype, name=name)(x, time)
 
     def attention(x, name):
         return SelfAttention(config.heads, config.attention_dim, config.groups, dtype=dtype, name=name)(x)

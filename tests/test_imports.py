@@ -17,6 +17,7 @@ MAY_IMPORT = {
     "diffusion": {"keras", "numpy", "schedules"},
     "attention": {"keras", "hardware"},
     "unet": {"keras", "numpy", "config", "attention"},
+    "cost": {"keras", "config", "unet"},
     "hardware": {"keras", "numpy", "config", "tensorflow", "jax", "torch"},
     "distribution": {"keras", "tensorflow", "jax", "torch"},
     "sampling": {"keras", "numpy", "tqdm", "schedules", "diffusion", "hardware"},
@@ -34,7 +35,7 @@ MAY_IMPORT = {
     },
     "cli": {
         *("keras", "numpy", "tqdm"),
-        *("config", "images", "hardware", "sampling", "data", "training", "checkpoints", "evaluation"),
+        *("config", "images", "hardware", "cost", "sampling", "data", "training", "checkpoints", "evaluation"),
     },
 }
 FILES = sorted(LIBRARY.rglob("*.py"))
