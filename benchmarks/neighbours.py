@@ -19,7 +19,7 @@ import numpy as np
 
 import ddpm_lib
 from ddpm_lib import data, evaluation, images, sampling
-from ddpm_lib.config import InputError
+from ddpm_lib.config import DataConfig, InputError
 
 OUT = pathlib.Path(__file__).parents[1] / "data/runs/faces32/neighbours.json"
 BINS = np.arange(81) / 100  # of the histogram of all photographs' distances
@@ -40,7 +40,7 @@ def main():
         return
     try:
         model = ddpm_lib.load(flags.model)
-        training = data.load_images(model.config.data.__class__("celeba", flags.data_dir), model.config.unet)
+        training = data.load_images(DataConfig("celeba", flags.data_dir), model.config.unet)
         if data.describe(training)["sha256"] != model.config.data.sha256:
             raise InputError(f"{flags.data_dir} holds other images than the model was trained on")
     except InputError as error:
@@ -54,6 +54,7 @@ def main():
     generated = images.to_uint8(x_0)
     everyone = np.arange(len(training))
     result = {
+        "model_step": model.step,
         "sampler": f"DDPM, {flags.steps} steps, seeds 0 to {flags.num_samples - 1}",
         "num_photographs": len(training),
         "photographs_sha256": model.config.data.sha256,
