@@ -19,19 +19,21 @@ from ddpm_lib.config import PRESETS
 CONFIG = PRESETS["celeba64"]
 
 # Kinds of operations, each with the pattern of the names it has in the profile: scope/name:type. The first that fits
-# counts. Gradients that a function of its own computes, as those of attention and SiLU, have no scope.
+# counts. Attention is the one loop, so what is in a loop is attention's. Gradients that a function of its own computes,
+# as those of SiLU, have no scope.
+LOOP = "(^|/)(map(_[0-9]+)?|while)/"
 KINDS = {
     "convolutions, backward": ":.*Conv2DBackprop",
     "convolutions, forward": ":.*Conv2D",
-    "attention, products": ":.*BatchMatMul",
+    "attention, products": f"{LOOP}.*:.*MatMul|:.*BatchMatMul",
     "attention, softmax": ":.*Softmax",
+    "attention, the rest": f"{LOOP}|attention(?!.*:.*MatMul)",
     "clipping and Adam": "^(adam|clip)",
     "average of the weights": "^average/",
-    "group norms": "/(head_)?norm[_/]",
     "dense layers": ":.*MatMul",
+    "group norms": "/(head_)?norm[_/]",
     "pooling, upsampling, skips": "_(pool|upsample|skip)",
-    "rest of attention": "attention",
-    "elementwise: SiLU, residuals, gradients of softmax and SiLU": "",
+    "SiLU, residuals and the rest": "",
 }
 
 
@@ -62,8 +64,8 @@ def profile(batch_size: int) -> dict:
         for line in plane.lines:
             for event in line.events:
                 name = plane.event_metadata[event.metadata_id].name.split("#")[0]
-                # Operations alone are written name:type; C++ functions are written class::name.
-                if re.fullmatch(r"[^:]+:[^:]+", name):
+                # Operations alone are written name:type; C++ functions are written class::name, Python's have spaces.
+                if re.fullmatch(r"[^:\s]+:[^:\s]+", name):
                     durations[name] = durations.get(name, 0.0) + event.duration_ps / 1e12
     return {"seconds": by_kind(durations), "step_seconds": min(seconds["step"]), "taken_by_others": others}
 
@@ -82,7 +84,7 @@ def compare(figures: dict, counts: dict[str, float], batch_size: int) -> dict:
     kinds = {}
     for kind, seconds in figures["seconds"].items():
         kinds[kind] = {"seconds": seconds, "share": seconds / total}
-        if kind in counts:
+        if seconds and kind in counts:
             kinds[kind] |= {"gflop_per_image": counts[kind], "gflops": batch_size * counts[kind] / seconds}
     others = {name: figures[name] for name in ("step_seconds", "taken_by_others")}
     return {"batch_size": batch_size, "profiled_seconds": total, **others, "kinds": kinds}
