@@ -99,6 +99,11 @@ def choose_jit(request: str = "auto") -> bool:
     return request == "on"
 
 
+def must_compile() -> bool:
+    """Tell whether the backend trains one operation at a time, many times slower, unless the whole step is compiled."""
+    return keras.backend.backend() == "jax"
+
+
 def has_fused_attention() -> bool:
     """Tell whether the backend's attention is one operation that keeps no scores, as on JAX and PyTorch."""
     return keras.backend.backend() != "tensorflow"

@@ -20,7 +20,7 @@ from ddpm_lib import images
 from ddpm_lib.config import InputError, RunConfig, TrainConfig
 from ddpm_lib.data import Batches
 from ddpm_lib.diffusion import add_noise
-from ddpm_lib.hardware import compiled
+from ddpm_lib.hardware import compiled, must_compile
 from ddpm_lib.sampling import ddim_sample, noise_per_image
 from ddpm_lib.schedules import build_schedule
 from ddpm_lib.unet import build_unet, register
@@ -57,7 +57,7 @@ class DiffusionTrainer(keras.Model):
         self.loss_sums = self._counter("loss_sums", (NUM_QUARTERS,), "float32")
         self.loss_counts = self._counter("loss_counts", (NUM_QUARTERS,), "float32")
 
-        self.compile(make_optimizer(self.run.train), jit_compile=self.run.train.jit)
+        self.compile(make_optimizer(self.run.train), jit_compile=self.run.train.jit or must_compile())
         self.optimizer.build(self.network.trainable_variables)
         self.built = True
 
