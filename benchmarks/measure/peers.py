@@ -4,8 +4,8 @@ diffusers' `UNet2DModel` has a skip after every block (ours: one a level), a thi
 convolutions where we pool, a convolution after each upsampling, attention after every block of its level (ours: after
 the last), attention as wide as the level's channels (ours: 256), and a time embedding of 128 (ours: 1024).
 
-denoising-diffusion-pytorch's `Unet` has two skips a level, blocks on the way down as wide as the level above, 2x2 pixels
-packed into channels where we pool, a 7x7 stem, a convolution after each upsampling, linear attention at every
+denoising-diffusion-pytorch's `Unet` has two skips a level, blocks on the way down as wide as the level above, 2x2
+pixels packed into channels where we pool, a 7x7 stem, a convolution after each upsampling, linear attention at every
 resolution without full attention, and a time embedding of 128.
 """
 
