@@ -91,8 +91,9 @@ def our_step(config: RunConfig, batch_size: int):
     if BACKEND == "tensorflow":
         import tensorflow as tf
 
-        # The summed losses come after the step, so reading them waits for it.
-        return tf.function(lambda: trainer.train_step(data), jit_compile=config.train.jit), trainer.loss_sums.numpy
+        compiled = tf.function(trainer.train_step, jit_compile=config.train.jit)
+        # The step count comes last in a step, so reading it waits for the step.
+        return lambda: compiled(data), lambda: trainer.step
     import torch
 
     def step():
@@ -274,9 +275,8 @@ def predictions(precision: str) -> dict:
     """Predict the epochs of the T4, the P100 and this machine's card, as far as its datasheet is known here."""
     names = " ".join(name for name, _ in hardware.gpus())
     cards = [card for card in CARDS if card in REPORTED or card in names]
-    return {
-        f"{card}, {kind}": predicted_seconds_an_epoch(card, kind) for card in cards for kind in ("float32", precision)
-    }
+    kinds = {"float32": "float32", "16 bits": precision}
+    return {f"{card}, {kind}": predicted_seconds_an_epoch(card, kinds[kind]) for card in cards for kind in kinds}
 
 
 def table(results: dict, predicted: dict) -> str:
