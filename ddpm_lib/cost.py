@@ -347,8 +347,9 @@ def single_attention(mixed, heads, size) -> Cost:
         flops=products,
         moved=_bytes(size, *4 * [mixed]) + _score_traffic(scores, size),
         kept=_bytes(size, *4 * [mixed]),  # queries, keys, values, result
-        # Gradients of what is kept, and the scores of the iterations that TensorFlow runs at the same time.
-        workspace=_bytes(size, *4 * [mixed]) + PARALLEL_ITERATIONS * 4 * _bytes(FLOAT32, single),
+        # The loop takes five tensors apart and puts three gradients together, copies all, beside the three gradients
+        # themselves; and it holds scores, weights and their gradients of the iterations that run at the same time.
+        workspace=_bytes(size, *11 * [mixed]) + PARALLEL_ITERATIONS * 4 * _bytes(FLOAT32, single),
         flops_again=products // 2,
         moved_again=_score_traffic(scores, size) // 2,
     )
