@@ -153,6 +153,7 @@ def compare(figures: dict[str, list[dict]], counts: dict[str, dict]) -> dict:
         "train_ratio_vs_diffusers_attention_once": ratio("diffusers, channels_last, attention once a level"),
         "train_ratio_vs_denoising_diffusion_pytorch": ratio("denoising-diffusion-pytorch"),
         "convolution_peak_gflops": peak,
+        "taken_by_others": max(row["taken_by_others"] for row in variants.values()),
         "variants": variants,
     }
 
@@ -211,7 +212,7 @@ def main() -> None:
     for key, value in results.items():
         if key.startswith("train_ratio") and value:
             print(f"{key}: {value:.2f} (median of {flags.rounds} rounds)")
-    measure.print_load(results["variants"])
+    print(f"other processes took at most {results['taken_by_others']:.0%} of the processors' time meanwhile")
 
 
 if __name__ == "__main__":

@@ -104,12 +104,6 @@ def median_ratio(ours: Sequence[float], theirs: Sequence[float]) -> float:
     return statistics.median(a / b for a, b in zip(ours, theirs, strict=True))
 
 
-def print_load(variants: dict[str, dict]) -> None:
-    """Print how quiet the machine was."""
-    busiest = max(row["taken_by_others"] for row in variants.values())
-    print(f"other processes took at most {busiest:.0%} of the processors' time meanwhile")
-
-
 def machine() -> dict:
     """Describe the processor, the threads used, and the system."""
     cpuinfo = pathlib.Path("/proc/cpuinfo")
