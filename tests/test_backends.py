@@ -144,7 +144,8 @@ def test_bfloat16_is_close_to_float32_on_every_backend(results, backend, what):
     assert mixed.dtype == exact.dtype, "results and gradients are float32 (and the loss is summed in float64)"
     # Rounding to 8 bits is an error of 2^-9 at most; some thirty layers add theirs up.
     difference = np.linalg.norm(mixed - exact) / np.linalg.norm(exact)
-    assert 1e-5 < difference < 2e-2
+    assert difference < 2e-2
+    assert what == "loss" or difference > 1e-3, "nothing was rounded"
 
 
 def test_jax_compiles_the_training_step(results):
