@@ -1,0 +1,231 @@
+"""The benchmarks: their arithmetic on numbers worked out by hand, their files, and every number that is quoted."""
+
+import importlib
+import json
+import math
+import pathlib
+import re
+import statistics
+
+import pytest
+
+from ddpm_lib.config import PRESETS
+from ddpm_lib.unet import build_unet
+
+ROOT = pathlib.Path(__file__).parents[1]
+RESULTS = {path.stem: json.loads(path.read_text("utf8")) for path in (ROOT / "benchmarks" / "results").glob("*.json")}
+OURS = "ours"
+
+# What the texts say with numbers of the files of results, by key.
+QUOTES = {
+    "README.md": [
+        "{training[train_ratio_vs_diffusers]:.1f} times as fast as diffusers' `UNet2DModel`",
+        "{training[train_ratio_vs_diffusers_attention_once]:.1f} times where that has no more attention than ours",
+        "{training[train_ratio_vs_denoising_diffusion_pytorch]:.1f} times as fast as denoising-diffusion-pytorch",
+        "{sampling[sample_ratio_vs_diffusers]:.1f} times as fast as diffusers' `DDPMPipeline`",
+    ],
+    "book/speed.md": [
+        "Our step is {training[train_ratio_vs_diffusers]:.2f} times as fast as diffusers' faster layout, and "
+        "{training[train_ratio_vs_denoising_diffusion_pytorch]:.2f} times as fast as denoising-diffusion-pytorch.",
+        "two cores of an {training[machine][processor]}, TensorFlow {training[versions][tensorflow]}, Keras "
+        "{training[versions][keras]}, PyTorch {training[versions][torch]}, diffusers "
+        "{training[versions][diffusers]}, denoising-diffusion-pytorch "
+        "{training[versions][denoising-diffusion-pytorch]}.",
+        "Other processes took at most {training[taken_by_others]:.0%} of the processors' time.",
+        "Against it, ours is {training[train_ratio_vs_diffusers_attention_once]:.2f} times as fast.",
+        "It was {training[convolution_peak_gflops]:.0f} GFLOP/s.",
+        "attention products take {training[variants][ours][gflop_per_image_by_kind][attention, products]:.1f} GFLOP an "
+        "image here, and {training[variants][diffusers, channels_last, attention once a level]"
+        "[gflop_per_image_by_kind][attention, products]:.1f} there.",
+        "of which its products {profile[kinds][attention, products][share]:.0%}, the softmax "
+        "{profile[kinds][attention, softmax][share]:.0%}, and the rest of it "
+        "{profile[kinds][attention, the rest][share]:.0%}. The products reach "
+        "{profile[kinds][attention, products][gflops]:.0f} GFLOP/s.",
+        "convolutions reach {profile[kinds][convolutions, forward][gflops]:.0f} GFLOP/s forward and "
+        "{profile[kinds][convolutions, backward][gflops]:.0f} backward.",
+        "clipping and Adam take {profile[kinds][clipping and Adam][share]:.0%}, the average of the weights "
+        "{profile[kinds][average of the weights][share]:.0%}.",
+        "Our `ddpm_sample` is {sampling[sample_ratio_vs_diffusers]:.2f} times as fast as diffusers' `DDPMPipeline` in "
+        "its faster layout.",
+        "| `ddpm_sample` | {sampling[sampler_overhead][ddpm_sample]:.1%} |",
+        "| `ddim_sample` | {sampling[sampler_overhead][ddim_sample]:.1%} |",
+        "| `dpm_solver_pp_sample` | {sampling[sampler_overhead][dpm_solver_pp_sample]:.1%} |",
+    ],
+}
+
+
+@pytest.fixture
+def benchmark(monkeypatch):
+    """Return a function that imports a script of `benchmarks/`."""
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    return importlib.import_module
+
+
+@pytest.fixture(scope="module")
+def network():
+    return build_unet(PRESETS["celeba64"].unet)
+
+
+def test_ratio_is_the_median_over_rounds_against_the_faster_layout_of_each_round(benchmark):
+    speeds = {
+        "ours": [6.0, 8.0, 5.0],
+        "diffusers, NCHW": [2.0, 4.0, 1.0],
+        "diffusers, channels_last": [3.0, 2.0, 2.0],
+    }
+    figures = {
+        name: [
+            {"images_per_second": x, "taken_by_others": 0.01, "parameters": 7, "peak_memory_mib": 1.0} for x in rounds
+        ]
+        for name, rounds in speeds.items()
+    }
+    for name, peak in zip(figures, (90.0, 100.0, 50.0), strict=True):
+        for figure in figures[name]:
+            figure["convolution_gflops"] = peak
+    results = benchmark("training").compare(figures, {"ours": {"gflop_per_image": 5.0}})
+    assert results["train_ratio_vs_diffusers"] == 2.0  # of 6/3, 8/4, 5/2
+    assert results["train_ratio_vs_denoising_diffusion_pytorch"] is None
+    assert results["variants"]["ours"]["images_per_second"] == 6.0
+    assert results["variants"]["ours"]["gflops"] == 30.0
+    assert results["variants"]["ours"]["share_of_convolution_peak"] == pytest.approx(0.3)
+    assert "gflops" not in results["variants"]["diffusers, NCHW"]
+
+
+def test_sampling_ratio_and_overhead_are_medians_over_rounds(benchmark):
+    ours = [
+        {"image_steps_per_second": x, "taken_by_others": 0.0, "overhead": {"ddpm_sample": y}}
+        for x, y in [(12.0, 0.01), (15.0, 0.03), (20.0, 0.02)]
+    ]
+    theirs = [{"image_steps_per_second": x, "taken_by_others": 0.2} for x in (6.0, 5.0, 5.0)]
+    slower = [{"image_steps_per_second": 1.0, "taken_by_others": 0.0}] * 3
+    sampling = benchmark("sampling")
+    results = sampling.compare({"ours": ours, "diffusers, NCHW": slower, "diffusers, channels_last": theirs})
+    assert results["sample_ratio_vs_diffusers"] == 3.0  # of 2, 3, 4
+    assert results["sampler_overhead"] == {"ddpm_sample": 0.02}
+    assert "sample_ratio_vs_diffusers" not in sampling.compare({"ours": ours})
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("ddpm_1/unet_1/up_8_block_2_1/conv_1_1/BiasAdd:_MklNativeFusedConv2D", "convolutions, forward"),
+        (
+            "gradient_tape/ddpm_1/unet_1/up_8_block_1_1/conv_1_1/convolution/Conv2DBackpropInput:Conv2DBackpropInput",
+            "convolutions, backward",
+        ),
+        ("map_1/while/body/_9/map_1/while/MatMul_1:_MklMatMul", "attention, products"),
+        (
+            "unet_1/up_32_attention_1/map/while/body/_2/up_32_attention_1/map/while/Softmax:Softmax",
+            "attention, softmax",
+        ),
+        ("map/while/body/_2/map/while/sub:Sub", "attention, the rest"),
+        ("ddpm_1/unet_1/up_32_attention_1/query_key_value_1/Tensordot/MatMul:_MklMatMul", "dense layers"),
+        ("gradient_tape/ddpm_1/unet_1/up_8_block_1_1/norm_1_1/moments/Tile:Tile", "group norms"),
+        ("random_normal/StatelessRandomNormalV2:StatelessRandomNormalV2", "SiLU, residuals and the rest"),
+        ("adam/Sqrt_7:Sqrt", "clipping and Adam"),
+        ("average/mul_3:Mul", "average of the weights"),
+        ("ddpm_1/unet_1/up_16_upsample_1/stack:Pack", "pooling, upsampling, skips"),
+        ("Sigmoid_12:Sigmoid", "SiLU, residuals and the rest"),
+    ],
+)
+def test_operations_are_booked_by_kind(benchmark, name, kind):
+    sums = benchmark("profile_step").by_kind({name: 2.0})
+    assert sums[kind] == 2.0 and sum(sums.values()) == 2.0
+
+
+def test_what_is_not_installed_is_skipped_by_name(benchmark, capsys):
+    measure = benchmark("measure")
+    assert measure.installed({"ours": (), "theirs": ("json", "no_such_package")}) == ["ours"]
+    assert capsys.readouterr().out == "skipped: theirs (no_such_package is not installed)\n"
+
+
+def test_first_calls_are_not_timed_and_functions_take_turns(benchmark):
+    calls = []
+    seconds, others = benchmark("measure").time_calls({name: lambda name=name: calls.append(name) for name in "ab"}, 2)
+    assert calls == list("ab" * 3)
+    assert [len(row) for row in seconds.values()] == [2, 2] and others >= 0
+
+
+def test_counted_operations_are_those_that_the_shapes_of_the_weights_tell(network):
+    """Two for each weight and pixel it meets, and for each pair of pixels in attention; backward twice as many."""
+    unet = PRESETS["celeba64"].unet
+    forward = first_layers = 0
+    for weight in network.trainable_weights:
+        if not weight.path.endswith("kernel"):
+            continue
+        layer = weight.path.split("/")[0]
+        size = re.search(r"(?:down|up)_(\d+)_", layer)
+        side = int(size[1]) if size else {"middle": 8, "stem": 64, "head": 64, "time": 1}[layer.split("_")[0]]
+        pixels = 1 if "scale_and_shift" in weight.path else side**2
+        flops = 2 * math.prod(weight.shape) * pixels
+        forward += flops
+        first_layers += flops if layer in ("stem", "time_dense_1") else 0
+    # Scores, and the values mixed by them: at 32 pixels down and up, and at the bottleneck's 8.
+    forward += sum(2 * 2 * (side**2) ** 2 * unet.attention_dim for side in (32, 32, 8))
+    # Nobody asks for the gradient of the image and of the sinusoid.
+    expected = 3 * forward - first_layers
+    counted = RESULTS["training"]["variants"][OURS]["gflop_per_image"]
+    assert counted == pytest.approx(expected / 1e9, rel=1e-4)
+
+
+def test_peers_have_our_widths_heads_and_attention(benchmark):
+    pytest.importorskip("torch")
+    pytest.importorskip("diffusers")
+    unet = PRESETS["celeba64"].unet
+    peers = benchmark("measure.peers")
+    for once, layers in [(False, 5), (True, 2)]:
+        peer = peers.diffusers_unet(unet, attention_once=once)
+        attentions = [module for module in peer.modules() if type(module).__name__ == "Attention"]
+        assert [module.heads for module in attentions] == [unet.heads] * (layers + 1)
+    assert peer.config.block_out_channels == unet.widths
+
+
+def test_files_say_where_and_how_they_were_made():
+    for name in ("training", "sampling", "profile"):
+        results = RESULTS[name]
+        assert results["command"].startswith("python benchmarks/")
+        assert results["machine"]["threads"] >= 1 and results["versions"]["keras"]
+
+
+def test_ratios_follow_from_the_rounds():
+    for name, key, speed in [
+        ("training", "train_ratio_vs_diffusers", "rounds_images_per_second"),
+        ("sampling", "sample_ratio_vs_diffusers", "rounds_image_steps_per_second"),
+    ]:
+        rows = RESULTS[name]["variants"]
+        layouts = zip(rows["diffusers, NCHW"][speed], rows["diffusers, channels_last"][speed], strict=True)
+        ratios = [a / max(b) for a, b in zip(rows[OURS][speed], layouts, strict=True)]
+        assert RESULTS[name][key] == pytest.approx(statistics.median(ratios), rel=1e-3)
+
+
+def test_profile_adds_up():
+    kinds = RESULTS["profile"]["kinds"].values()
+    assert sum(row["share"] for row in kinds) == pytest.approx(1, abs=1e-3)
+    assert sum(row["seconds"] for row in kinds) == pytest.approx(RESULTS["profile"]["profiled_seconds"], rel=1e-3)
+
+
+def test_attention_takes_more_than_half_of_the_step_and_convolutions_run_near_the_peak():
+    kinds = RESULTS["profile"]["kinds"]
+    assert sum(row["share"] for name, row in kinds.items() if name.startswith("attention")) > 0.5
+    peak = RESULTS["training"]["convolution_peak_gflops"]
+    assert all(row["gflops"] > 0.65 * peak for name, row in kinds.items() if name.startswith("convolutions"))
+
+
+def section(path):
+    """Return the part of a text that quotes the results: a whole page, or the README's section."""
+    text = (ROOT / path).read_text("utf8")
+    return text.split("\n## How fast\n")[1].split("\n## ")[0] if path == "README.md" else text
+
+
+@pytest.mark.parametrize("path", ["README.md", "book/speed.md"])
+def test_every_number_quoted_is_the_files(path, benchmark):
+    text = " ".join(section(path).split())  # lines may break anywhere
+    tables = [
+        benchmark("training").table(RESULTS["training"]),
+        benchmark("sampling").table(RESULTS["sampling"]),
+        benchmark("profile_step").table(RESULTS["profile"]),
+    ]
+    expected = [quote.format(**RESULTS) for quote in QUOTES[path]] + (tables if path == "book/speed.md" else [])
+    for quote in (" ".join(quote.split()) for quote in expected):
+        assert quote in text, f"{path} does not say (any more): {quote}"
+        text = text.replace(quote, "")
+    assert not re.findall(r"\d+\.\d+|\d+ ?%", text), "numbers that no file of results is named for"
