@@ -21,7 +21,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from ddpm_lib.config import DEFAULT_PRESETS, PRESETS, InputError, RunConfig
 
-DEFAULT_MODEL = "digits"  # what `generate` draws with when no --model is given
+DEFAULT_MODEL = "faces"  # what `generate` draws with when no --model is given
 MODEL = "a checkpoint, an exported file, or the name of a model that comes with the project"
 STRIP_FRAMES = (1000, 750, 500, 250, 0)  # the steps at which the trajectory strip looks
 
