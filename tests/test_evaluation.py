@@ -1,11 +1,15 @@
 """Neighbours against scipy's distances, scales against scikit-image's blocks, great circles against scipy's."""
 
+import json
+import pathlib
+
 import numpy as np
 import pytest
 from scipy.spatial import geometric_slerp
 from scipy.spatial.distance import cdist
 from skimage.measure import block_reduce
 
+from ddpm_lib.checkpoints import shipped_models
 from ddpm_lib.evaluation import nearest_images, slerp, split_scales
 
 GENERATOR = np.random.default_rng(0)
@@ -78,3 +82,14 @@ def test_slerp_is_scipys(share):
 def test_slerp_keeps_single_precision():
     start, end = GENERATOR.standard_normal((2, 8, 8, 3)).astype(np.float32)
     assert slerp(start, end, 0.3).dtype == np.float32
+
+
+def test_stored_distances_are_of_the_shipped_model_and_its_images():
+    """After a new training run: python benchmarks/neighbours.py --data_dir ..."""
+    found = json.loads((pathlib.Path(__file__).parents[1] / "data/runs/faces32/neighbours.json").read_text("utf8"))
+    shipped = shipped_models()["faces"]
+    assert found["model_step"] == shipped["steps"]
+    assert found["photographs_sha256"] == shipped["data"]["sha256"]
+    assert found["num_photographs"] == found["photographs"]["count"] == shipped["data"]["count"]
+    for facts in (found["generated"], found["photographs"], *found["coarse"].values()):
+        assert sum(facts["histogram"]) == facts["count"]
