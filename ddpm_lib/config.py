@@ -150,8 +150,8 @@ PRESETS: dict[str, RunConfig] = {
         data=DataConfig("fashion_mnist", horizontal_flip=True),
         train=TrainConfig(epochs=10, batch_size=64, learning_rate=5e-4, warmup_steps=500, ema_decay=0.999),
     ),
-    # Faces small enough for a CPU: 0.67 GFLOP a forward pass. Attention at 8 pixels alone: at 16 it would cost a quarter
-    # of the speed.
+    # Faces small enough for a CPU: 0.67 GFLOP a forward pass. Attention at 8 pixels alone: at 16 it would cost a
+    # quarter of the speed.
     "faces32": RunConfig(
         preset="faces32",
         unet=UNetConfig(32, 3, (32, 64, 160), attention_resolutions=(), heads=4, attention_dim=128, time_dim=256),

@@ -93,7 +93,7 @@ class StepCost:
 
     @property
     def state_bytes(self) -> int:
-        """Weights, their average, and Adam's two moments: four float32 numbers a weight, at all times."""
+        """Four float32 numbers a weight at all times, for weights, their average and Adam's two moments."""
         return 4 * FLOAT32 * self.parameters
 
     @property
@@ -103,7 +103,7 @@ class StepCost:
 
     @property
     def update_moved(self) -> int:
-        """Bytes of the update: it reads gradients and state and writes the state."""
+        """Bytes of the update, which reads gradients and state and writes the state."""
         return self.gradient_bytes + 2 * self.state_bytes
 
     @property
@@ -144,7 +144,6 @@ def step_cost(
         rematerialize: ResBlocks keep their inputs alone, and are computed again on the way back.
     """
     size = FLOAT32 if precision == "float32" else 2
-    rows = []
     rows = []
     for layer, inputs, result in _layers(config):
         inputs = [(batch_size, *shape) for shape in inputs]
