@@ -12,6 +12,9 @@ from keras import ops
 
 from ddpm_lib.hardware import has_fused_attention
 
+# 8x8 pixels: up to here the scores of one head take 16 KiB or less, and a loop would cost more than it saves.
+FEW_TOKENS = 64
+
 
 def attend(query, key, value):
     """Return softmax(Q K^T / sqrt(d)) V for every head.
@@ -29,14 +32,19 @@ def attend(query, key, value):
     if has_fused_attention():
         return ops.dot_product_attention(query, key, value)
     _, tokens, heads, width = query.shape
-    singles = [ops.reshape(ops.transpose(x, (0, 2, 1, 3)), (-1, tokens, width)) for x in (query, key, value)]
-    mixed = ops.reshape(_attend_singly(*singles), (-1, heads, tokens, width))
+    query, key, value = (ops.transpose(x, (0, 2, 1, 3)) for x in (query, key, value))
+    if tokens <= FEW_TOKENS:
+        mixed = ops.matmul(_weights(query, key), value)
+    else:
+        singles = [ops.reshape(x, (-1, tokens, width)) for x in (query, key, value)]
+        mixed = ops.reshape(_attend_singly(*singles), (-1, heads, tokens, width))
     return ops.transpose(mixed, (0, 2, 1, 3))
 
 
 def _weights(query, key):
-    """Softmax over the keys, (queries, keys), in the dtype of the query."""
-    scores = ops.cast(ops.matmul(query * query.shape[-1] ** -0.5, ops.transpose(key)), "float32")
+    """Softmax over the keys, (..., queries, keys), in the dtype of the query."""
+    # Scaled first: in float16 the products themselves could overflow.
+    scores = ops.cast(ops.matmul(query * query.shape[-1] ** -0.5, ops.swapaxes(key, -2, -1)), "float32")
     return ops.cast(ops.softmax(scores, axis=-1), query.dtype)
 
 

@@ -132,10 +132,10 @@ def test_res_block_against_its_formula_in_numpy():
     assert np.allclose(numpy(block(x, time)), expected, rtol=1e-3, atol=1e-3)
 
 
-def test_attention_against_its_formula_in_numpy():
+@pytest.mark.parametrize("tokens", [64, 300], ids=["at once", "one head at a time"])
+def test_attention_against_its_formula_in_numpy(tokens):
     generator = np.random.default_rng(0)
-    # 300 tokens: more than one chunk, and no whole number of chunks.
-    query, key, value = generator.standard_normal((3, 2, 300, 4, 8)).astype("float32")
+    query, key, value = generator.standard_normal((3, 2, tokens, 4, 8)).astype("float32")
     scores = np.einsum("bqhd,bkhd->bhqk", query, key) / np.sqrt(8)
     weights = np.exp(scores - scores.max(-1, keepdims=True))
     weights /= weights.sum(-1, keepdims=True)
@@ -143,8 +143,8 @@ def test_attention_against_its_formula_in_numpy():
     assert np.abs(numpy(attend(query, key, value)) - expected).max() < 1e-5
 
 
-@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="the chunked attention is TensorFlow's")
-def test_chunked_attention_has_the_gradient_of_plain_attention():
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="the loop over heads is TensorFlow's")
+def test_attention_one_head_at_a_time_has_the_gradient_of_plain_attention():
     import tensorflow as tf
 
     generator = np.random.default_rng(0)
@@ -160,8 +160,9 @@ def test_chunked_attention_has_the_gradient_of_plain_attention():
         assert np.abs(ours.numpy() - plain.numpy()).max() < 1e-5
 
 
-def test_attention_survives_activations_that_overflow_float16_products():
-    x = (60 * np.random.default_rng(0).standard_normal((1, 64, 2, 32))).astype("float16")
+@pytest.mark.parametrize("tokens", [64, 300])
+def test_attention_survives_activations_that_overflow_float16_products(tokens):
+    x = (60 * np.random.default_rng(0).standard_normal((1, tokens, 2, 32))).astype("float16")
     assert np.isfinite(numpy(attend(*[ops.convert_to_tensor(x)] * 3))).all()
 
 
