@@ -14,7 +14,8 @@ book: .venv/book.stamp
 test: .venv/test.stamp
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/pytest --nbval --nbval-current-env --nbval-sanitize-with tests/nbval_sanitize.cfg tests book
+	$(BIN)/pytest --numprocesses 2 --dist loadfile --durations 15 \
+		--nbval --nbval-current-env --nbval-sanitize-with tests/nbval_sanitize.cfg tests book
 
 # Execute the chapters whose text changed; ALL=1 executes every chapter.
 notebooks: .venv/book.stamp

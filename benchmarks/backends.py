@@ -61,10 +61,7 @@ def main() -> None:
 
     pictures = {}
     with tempfile.TemporaryDirectory() as folder:
-        for backend in BACKENDS:
-            if measure.missing_package([backend]):
-                print(f"{backend} is not installed: skipped")
-                continue
+        for backend in measure.installed({name: [name] for name in BACKENDS}):
             path = str(pathlib.Path(folder) / f"{backend}.npz")
             options = ["--num_samples", str(flags.num_samples), "--steps", str(flags.steps), "--draw_to", path]
             environment = {**os.environ, **measure.ENVIRONMENT, "KERAS_BACKEND": backend}

@@ -33,20 +33,11 @@ import numpy as np
 
 from ddpm_lib import hardware
 from ddpm_lib.config import PRESETS, RunConfig
-from ddpm_lib.cost import step_cost
+from ddpm_lib.cost import DEVICES, NUM_CELEBA_IMAGES, predict_epoch_seconds
 from ddpm_lib.training import DiffusionTrainer, fit_run
 
 BACKEND = keras.backend.backend()
-EPOCH = 202_599  # images of CelebA
 REPORTED = {"T4": 13_672, "P100": 6_972}  # seconds an epoch, as reported for the course's network on these GPUs
-# FLOP/s in float32 (TF32 where the card has it) and in halves, and bytes/s of memory: the vendor's datasheets, dense.
-CARDS = {
-    "P100": (9.3e12, 18.7e12, 732e9),
-    "T4": (8.1e12, 65e12, 320e9),
-    "A100": (156e12, 312e12, 1_555e9),
-    "H100": (495e12, 990e12, 3_350e9),
-    "H200": (495e12, 990e12, 4_800e9),
-}
 PAYS = 1.05
 MAX_BATCH = 4096
 
@@ -74,15 +65,8 @@ def our_step(config: RunConfig, batch_size: int):
     if BACKEND == "jax":
         import jax
 
-        lists = (
-            trainer.trainable_variables,
-            trainer.non_trainable_variables,
-            trainer.optimizer.variables,
-            trainer.metrics_variables,
-        )
-        # As in Keras's own `fit`, the old state is donated: the new one takes its place in memory.
-        compiled = jax.jit(trainer.train_step, donate_argnums=0)
-        state = [tuple([variable.value for variable in variables] for variables in lists)]
+        compiled, first = measure.jax_step(trainer)
+        state = [first]
 
         def step():
             _, state[0] = compiled(state[0], data)
@@ -106,33 +90,14 @@ def our_step(config: RunConfig, batch_size: int):
 def peer_step(config: RunConfig, batch_size: int):
     """Return the same two functions for a U-Net of diffusers' shape, in its usual training loop."""
     import torch
+    from measure import peers
     from measure.plain_unet import PlainUNet
-    from torch.nn import functional
 
-    on_gpu = torch.cuda.is_available()
-    device = "cuda" if on_gpu else "cpu"
-    half = config.train.precision != "float32"
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
     torch.backends.cudnn.benchmark = True
-    network = PlainUNet(config.unet).to(device, memory_format=torch.channels_last)
-    predict = torch.compile(network) if on_gpu else network  # compiling for a CPU takes minutes
-    optimizer = torch.optim.AdamW(network.parameters(), lr=1e-4, fused=True)
-    alpha_bars = torch.cumprod(1 - torch.linspace(1e-4, 0.02, 1000, device=device), 0)
-    shape = (batch_size, config.unet.channels, config.unet.image_size, config.unet.image_size)
-    x_0 = torch.rand(shape, device=device).mul(2).sub(1).to(memory_format=torch.channels_last)
-
-    def step():
-        t = torch.randint(0, 1000, (batch_size,), device=device)
-        noise = torch.randn_like(x_0)
-        alpha_bar = alpha_bars[t][:, None, None, None]
-        with torch.autocast(device, torch.bfloat16, enabled=half):
-            noise_pred = predict(alpha_bar.sqrt() * x_0 + (1 - alpha_bar).sqrt() * noise, t)
-        functional.mse_loss(noise_pred.float(), noise).backward()
-        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad()
-
-    return step, torch.cuda.synchronize if on_gpu else lambda: None
+    half = config.train.precision != "float32"
+    step = peers.torch_train_step(PlainUNet(config.unet), batch_size, config.unet.image_size, True, half)
+    return step, torch.cuda.synchronize if torch.cuda.is_available() else lambda: None
 
 
 def seconds_a_step(step, wait, least_seconds: float) -> tuple[float, float]:
@@ -251,32 +216,24 @@ def summary(rows: list[dict]) -> dict:
     """Pick the batch of 16 and the best one, and turn speeds into seconds an epoch."""
     measured = [row for row in rows if "images_per_second" in row]
     best = max(measured, key=lambda row: row["images_per_second"])
-    found = {"at_16": measured[0], "best": best, "seconds_an_epoch": EPOCH / best["images_per_second"]}
+    found = {"at_16": measured[0], "best": best, "seconds_an_epoch": NUM_CELEBA_IMAGES / best["images_per_second"]}
     for row in rows:
         if "fit_images_per_second" in row:
             found["fit_images_per_second"] = row["fit_images_per_second"]
-            found["fit_seconds_an_epoch"] = EPOCH / row["fit_images_per_second"]
+            found["fit_seconds_an_epoch"] = NUM_CELEBA_IMAGES / row["fit_images_per_second"]
     return found
 
 
-def predicted_seconds_an_epoch(card: str, precision: str, batch_size: int = 16) -> float:
-    """Predict an epoch by the cost model: all FLOPs at the card's full rate, or all bytes at its full bandwidth.
-
-    The longer of the two is what no program that writes every result to memory can beat; compilers that fuse
-    operations write fewer.
-    """
-    full_rate, half_rate, bandwidth = CARDS[card]
-    cost = step_cost(PRESETS["celeba64"].unet, batch_size, precision, attention="fused")
-    rate = full_rate if precision == "float32" else half_rate
-    return max(cost.training_flops / rate, cost.moved / bandwidth) * EPOCH / batch_size
-
-
 def predictions(precision: str) -> dict:
-    """Predict the epochs of the T4, the P100 and this machine's card, as far as its datasheet is known here."""
+    """Predict the epochs of the T4, the P100 and this machine's card, where the cost model knows it."""
     names = " ".join(name for name, _ in hardware.gpus())
-    cards = [card for card in CARDS if card in REPORTED or card in names]
-    kinds = {"float32": "float32", "16 bits": precision}
-    return {f"{card}, {kind}": predicted_seconds_an_epoch(card, kinds[kind]) for card in cards for kind in kinds}
+    attention = "fused" if hardware.has_fused_attention() else "singly"
+    return {
+        f"{card}, {policy}": predict_epoch_seconds(PRESETS["celeba64"].unet, card, 16, policy, attention)
+        for card in DEVICES
+        if card in REPORTED or card in names
+        for policy in ("float32", precision)
+    }
 
 
 def table(results: dict, predicted: dict) -> str:
@@ -294,9 +251,9 @@ def table(results: dict, predicted: dict) -> str:
             f"| {best['images_per_second']:.0f} | {best['peak_memory_gib']:.1f} GiB | {fit} | {seconds:.0f} s |"
         )
     reported = ", ".join(f"{seconds:,} s on a {gpu}" for gpu, seconds in REPORTED.items())
-    lines.append(f"The course's article reports, for an epoch of {EPOCH:,} images: {reported}.")
-    least = ", ".join(f"{seconds:,.0f} s ({name})" for name, seconds in predicted.items())
-    return "\n".join([*lines, f"The cost model's least time for an epoch at batch 16: {least}."])
+    lines.append(f"The course's article reports, for an epoch of {NUM_CELEBA_IMAGES:,} images: {reported}.")
+    times = ", ".join(f"{seconds:,.0f} s ({name})" for name, seconds in predicted.items())
+    return "\n".join([*lines, f"The cost model predicts, for an epoch at batch 16: {times}."])
 
 
 def main() -> None:

@@ -2,13 +2,12 @@
 
     python benchmarks/memory.py [--batch_sizes 4,16] [--backends tensorflow,jax] [--out FILE]
 
-On TensorFlow each variant trains in a process of its own, first on one image, then on a batch. The figure is the most
-memory that the process ever held, less what it held when weights, average and optimizer were there: activations,
-gradients, scratch space, and some hundred MiB of TensorFlow itself, which are there with one image already. So what is
-compared is the difference between the batch and one image.
+On TensorFlow each variant trains two steps in a process of its own. The figure is the most that TensorFlow's allocator
+had handed out at any moment of the second step: weights, average, moments, activations, gradients, scratch space. The
+whole process holds more: code, compiled graphs, and the gaps that the allocator leaves between tensors.
 
-On JAX nothing runs: the compiler says how much memory the compiled step will take beside its arguments, which are the
-same weights, average and optimizer. `plain` is Keras's own attention, which keeps all scores; `singly` is
+On JAX nothing runs: the compiler says how much memory the compiled step will take, arguments included, which are the
+same weights, average and moments. `plain` is Keras's own attention, which keeps all scores; `singly` is
 `ddpm_lib.attention`.
 """
 
@@ -16,11 +15,11 @@ import argparse
 import itertools
 import json
 import resource
-import time
 
 import measure
 
 from ddpm_lib.config import PRESETS
+from ddpm_lib.cost import step_cost
 
 MIB = 2**20
 
@@ -49,7 +48,7 @@ def parse(variant: str) -> dict:
 
 
 def measure_variant(variant: str) -> dict:
-    """Build the trainer, and measure what a step takes beside weights, average and optimizer."""
+    """Build the trainer, and measure the most memory at any moment of a step."""
     import keras
     import numpy as np
 
@@ -64,40 +63,42 @@ def measure_variant(variant: str) -> dict:
     x_0 = np.random.default_rng(0).uniform(-1, 1, shape).astype("float32")
     if keras.backend.backend() == "jax":
         return {"mib": compiled_bytes(trainer, x_0) / MIB}
-    with open("/proc/self/statm") as file:
-        before = int(file.read().split()[1]) * resource.getpagesize() / MIB
-    peaks = {}
-    for batch_size in (1, choice["batch_size"]):
-        for _ in range(2):
-            start = time.perf_counter()
-            trainer.train_on_batch(x_0[:batch_size])
-            seconds = time.perf_counter() - start
-        peaks[batch_size] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024 - before
-    return {"mib": peaks[choice["batch_size"]], "mib_at_batch_1": peaks[1], "seconds": seconds}
+
+    import tensorflow as tf
+
+    trainer.train_on_batch(x_0)
+    tf.config.experimental.reset_memory_stats("CPU:0")
+    trainer.train_on_batch(x_0)
+    return {
+        "mib": tf.config.experimental.get_memory_info("CPU:0")["peak"] / MIB,
+        "process_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+    }
 
 
 def compiled_bytes(trainer, x_0) -> int:
-    """Compile the step with XLA, and return the bytes that it takes beside its arguments."""
-    import jax
-
-    trainer._symbolic_build(data_batch=(x_0,))
-    variables = (
-        trainer.trainable_variables,
-        trainer.non_trainable_variables,
-        trainer.optimizer.variables,
-        trainer.metrics_variables,
-    )
-    state = tuple([variable.value for variable in group] for group in variables)
-    step = jax.jit(trainer.train_step, donate_argnums=0).lower(state, (x_0,)).compile()
-    return step.memory_analysis().temp_size_in_bytes
+    """Compile the step with XLA, and return the bytes that it takes."""
+    step, state = measure.jax_step(trainer)
+    memory = step.lower(state, (x_0,)).compile().memory_analysis()
+    return memory.argument_size_in_bytes + memory.temp_size_in_bytes
 
 
-def predicted_mib(choice: dict) -> float:
-    """Predict the most memory of a step beside weights, average and optimizer."""
-    from ddpm_lib.cost import step_cost
-
-    cost = step_cost(PRESETS["celeba64"].unet, **choice)
-    return (cost.peak_bytes - cost.state_bytes) / MIB
+def table(results: dict, backend: str) -> str:
+    """Lay a backend's variants out as a Markdown table."""
+    lines = [
+        "| precision | attention | `--rematerialize` | measured | predicted | ratio |",
+        "|---|---|---|--:|--:|--:|",
+    ]
+    attentions = {"plain": "plain", "singly": "one head at a time"}
+    for name, row in results["variants"].items():
+        this_backend, variant = name.split(", ", 1)
+        if this_backend == backend:
+            choice = parse(variant)
+            lines.append(
+                f"| {choice['precision']} | {attentions[choice['attention']]} "
+                f"| {'yes' if choice['rematerialize'] else 'no'} "
+                f"| {row['mib']:,.0f} MiB | {row['predicted_mib']:,.0f} MiB | {row['ratio']:.2f} |"
+            )
+    return "\n".join(lines)
 
 
 def main() -> None:
@@ -118,17 +119,18 @@ def main() -> None:
     for backend in measure.installed(packages):
         figures = measure.in_turn(__file__, variant_names(batch_sizes), 1, [], KERAS_BACKEND=backend)
         for variant, (figure,) in figures.items():
-            name, predicted = f"{backend}, {variant}", predicted_mib(parse(variant))
-            known = figure.get("mib_at_batch_1", 0.0)
-            of_one = predicted_mib({**parse(variant), "batch_size": 1}) if known else 0.0
-            ratio = (predicted - of_one) / (figure["mib"] - known)
-            variants[name] = {**figure, "predicted_mib": predicted, "ratio": ratio}
-            print(f"{name:55s} {figure['mib']:6.0f} MiB, predicted {predicted:6.0f}: {ratio:.2f}")
-    command = f"python benchmarks/memory.py --batch_sizes {flags.batch_sizes} --backends {flags.backends}"
-    versions = measure.versions(["keras", "tensorflow", "jax"])
-    measure.write_results(
-        flags.out, {"command": command, "machine": measure.machine(), "versions": versions, "variants": variants}
-    )
+            name = f"{backend}, {variant}"
+            predicted = step_cost(PRESETS["celeba64"].unet, **parse(variant)).peak_bytes / MIB
+            variants[name] = {**figure, "predicted_mib": predicted, "ratio": predicted / figure["mib"]}
+    results = {
+        "command": f"python benchmarks/memory.py --batch_sizes {flags.batch_sizes} --backends {flags.backends}",
+        "machine": measure.machine(),
+        "versions": measure.versions(["keras", "tensorflow", "jax"]),
+        "variants": variants,
+    }
+    measure.write_results(flags.out, results)
+    for backend in dict.fromkeys(name.split(", ")[0] for name in variants):
+        print(f"\n{backend}\n{table(results, backend)}")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,11 @@
-"""Say where one training step of `celeba64` spends its time, by kind of operation.
+"""Say where one training step, or one sampling step, of `celeba64` spends its time, by kind of operation.
 
-    python benchmarks/profile_step.py [--batch_size 16]
+    python benchmarks/profile_step.py [--of training] [--batch_size 16]
+    python benchmarks/profile_step.py --of sampling [--batch_size 4]
 
 TensorFlow's own profiler books every operation. They run one after the other here, each on all threads, so that their
-times add up to the step's. The operations a second are those that `training.py` has counted over the time taken here.
+times add up to the step's. The operations a second are those that `training.py` has counted over the time taken here;
+a sampling step does a third of them, the forward pass.
 """
 
 import argparse
@@ -37,11 +39,9 @@ KINDS = {
 }
 
 
-def profile(batch_size: int) -> dict:
-    """Profile one step, after two that are not counted."""
-    import numpy as np
+def training_step(x_0):
+    """Return a function that takes one training step."""
     import tensorflow as tf
-    from tensorflow.tsl.profiler.protobuf import xplane_pb2
 
     from ddpm_lib.training import DiffusionTrainer
 
@@ -51,12 +51,39 @@ def profile(batch_size: int) -> dict:
                 super().update_average()
 
     trainer = Trainer(CONFIG)
+    return lambda: trainer.train_on_batch(x_0)
+
+
+def sampling_step(x_t):
+    """Return a function that predicts the noise, which is all of a sampling step but a few percent."""
+    from keras import ops
+
+    from ddpm_lib.hardware import compiled
+    from ddpm_lib.unet import build_unet
+
+    predict_noise = compiled(build_unet(CONFIG.unet))
+    x_t, t = ops.convert_to_tensor(x_t), ops.full((len(x_t),), 500, dtype="int32")
+    return lambda: predict_noise(x_t, t)
+
+
+# What a step is, the images it takes by default, and how many are profiled: sampling steps are short.
+STEPS = {"training": (training_step, 16, 1), "sampling": (sampling_step, 4, 10)}
+
+
+def profile(kind: str, batch_size: int) -> dict:
+    """Profile steps, after three that are not counted."""
+    import numpy as np
+    import tensorflow as tf
+    from tensorflow.tsl.profiler.protobuf import xplane_pb2
+
+    make_step, _, num_steps = STEPS[kind]
     shape = (batch_size, CONFIG.unet.image_size, CONFIG.unet.image_size, CONFIG.unet.channels)
-    x_0 = np.random.default_rng(0).uniform(-1, 1, shape).astype("float32")
-    seconds, others = measure.time_calls({"step": lambda: trainer.train_on_batch(x_0)}, 2)
+    step = make_step(np.random.default_rng(0).uniform(-1, 1, shape).astype("float32"))
+    seconds, others = measure.time_calls({"step": step}, 2 * num_steps)
     with tempfile.TemporaryDirectory() as folder:
         with tf.profiler.experimental.Profile(folder):
-            trainer.train_on_batch(x_0)
+            for _ in range(num_steps):
+                step()
         (path,) = pathlib.Path(folder).rglob("*.xplane.pb")
         space = xplane_pb2.XSpace.FromString(path.read_bytes())
     durations = {}
@@ -66,7 +93,7 @@ def profile(batch_size: int) -> dict:
                 name = plane.event_metadata[event.metadata_id].name.split("#")[0]
                 # Operations alone are written name:type; C++ functions are written class::name, Python's have spaces.
                 if re.fullmatch(r"[^:\s]+:[^:\s]+", name):
-                    durations[name] = durations.get(name, 0.0) + event.duration_ps / 1e12
+                    durations[name] = durations.get(name, 0.0) + event.duration_ps / 1e12 / num_steps
     return {"seconds": by_kind(durations), "step_seconds": min(seconds["step"]), "taken_by_others": others}
 
 
@@ -83,8 +110,10 @@ def compare(figures: dict, counts: dict[str, float], batch_size: int) -> dict:
     total = sum(figures["seconds"].values())
     kinds = {}
     for kind, seconds in figures["seconds"].items():
+        if not seconds:
+            continue
         kinds[kind] = {"seconds": seconds, "share": seconds / total}
-        if seconds and kind in counts:
+        if kind in counts:
             kinds[kind] |= {"gflop_per_image": counts[kind], "gflops": batch_size * counts[kind] / seconds}
     others = {name: figures[name] for name in ("step_seconds", "taken_by_others")}
     return {"batch_size": batch_size, "profiled_seconds": total, **others, "kinds": kinds}
@@ -95,33 +124,39 @@ def table(results: dict) -> str:
     lines = ["| kind of operation | seconds | share | GFLOP/s |", "|---|--:|--:|--:|"]
     for kind, row in sorted(results["kinds"].items(), key=lambda item: -item[1]["seconds"]):
         speed = f"{row['gflops']:.0f}" if "gflops" in row else ""
-        lines.append(f"| {kind} | {row['seconds']:.2f} | {row['share']:.0%} | {speed} |")
+        lines.append(f"| {kind} | {row['seconds']:.3f} | {row['share']:.0%} | {speed} |")
     return "\n".join(lines)
 
 
 def main() -> None:
     """Profile, print the table and write it down."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    parser.add_argument("--batch_size", type=int, default=16)
-    parser.add_argument("--output", default=measure.RESULTS / "profile.json", help="file to write")
+    parser.add_argument("--of", choices=STEPS, default="training")
+    parser.add_argument("--batch_size", type=int, help="16 images for training, 4 for sampling")
+    parser.add_argument("--output", type=pathlib.Path, help="file to write")
     parser.add_argument("--variant", choices=["ours"], help=argparse.SUPPRESS)
     flags = parser.parse_args()
+    batch_size = flags.batch_size or STEPS[flags.of][1]
     if flags.variant:
-        print(json.dumps(profile(flags.batch_size)))
+        print(json.dumps(profile(flags.of, batch_size)))
         return
-    options = [f"--batch_size={flags.batch_size}"]
+    options = [f"--of={flags.of}", f"--batch_size={batch_size}"]
     figures = measure.in_turn(__file__, ["ours"], 1, options, TF_NUM_INTEROP_THREADS="1")["ours"][0]
     training = measure.RESULTS / "training.json"
     counts = json.loads(training.read_text())["variants"]["ours"] if training.exists() else {}
+    counts = counts.get("gflop_per_image_by_kind", {})
+    if flags.of == "sampling":  # the backward pass takes twice what the forward pass does
+        counts = {kind: count if kind.endswith("forward") else count / 3 for kind, count in counts.items()}
     results = {
-        "command": f"python benchmarks/profile_step.py {options[0]}",
+        "command": f"python benchmarks/profile_step.py {' '.join(options)}",
         "machine": measure.machine(),
         "versions": measure.versions(["tensorflow", "keras", "torch"]),
-        **compare(figures, counts.get("gflop_per_image_by_kind", {}), flags.batch_size),
+        **compare(figures, counts, batch_size),
     }
-    measure.write_results(flags.output, results)
+    name = "profile.json" if flags.of == "training" else "profile_sampling.json"
+    measure.write_results(flags.output or measure.RESULTS / name, results)
     print(table(results))
-    print(f"{results['profiled_seconds']:.2f} s in operations; {results['step_seconds']:.2f} s a step without profiler")
+    print(f"{results['profiled_seconds']:.3f} s in operations; {results['step_seconds']:.3f} s a step without profiler")
 
 
 if __name__ == "__main__":

@@ -91,9 +91,8 @@ def compare(figures: dict[str, list[dict]]) -> dict:
     results = {"sampler_overhead": {name: statistics.median(row[name] for row in overheads) for name in overheads[0]}}
     theirs = [row["rounds_image_steps_per_second"] for name, row in variants.items() if name != "ours"]
     if theirs:
-        fastest = [max(speeds) for speeds in zip(*theirs, strict=True)]
         ours = variants["ours"]["rounds_image_steps_per_second"]
-        results["sample_ratio_vs_diffusers"] = measure.median_ratio(ours, fastest)
+        results["sample_ratio_vs_diffusers"] = measure.ratio_to_fastest(ours, theirs)
     results["taken_by_others"] = max(row["taken_by_others"] for row in variants.values())
     return {**results, "variants": variants}
 

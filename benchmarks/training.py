@@ -146,7 +146,7 @@ def compare(figures: dict[str, list[dict]], counts: dict[str, dict]) -> dict:
         """Ours over the fastest of theirs, round by round."""
         speeds = [variants[name]["rounds_images_per_second"] for name in theirs if name in variants]
         ours = variants["ours"]["rounds_images_per_second"]
-        return measure.median_ratio(ours, [max(fastest) for fastest in zip(*speeds, strict=True)]) if speeds else None
+        return measure.ratio_to_fastest(ours, speeds) if speeds else None
 
     return {
         "train_ratio_vs_diffusers": ratio("diffusers, NCHW", "diffusers, channels_last"),

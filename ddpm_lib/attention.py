@@ -1,4 +1,4 @@
-"""Softmax attention that never holds all its scores at once.
+"""Softmax attention that never holds all the scores of a large image at once.
 
 The scores of one layer over 32x32 pixels with 8 heads take 8 * 1024^2 numbers an image: 512 MiB in float32 for a batch
 of 16, and the backward pass wants them again. Where the backend has no fused attention, it is done for one head of one

@@ -146,6 +146,10 @@ def resume(path: str | os.PathLike) -> DiffusionTrainer:
     _read_about(path)
     if _is_exported(path):
         raise InputError(f"{path} is for sampling only: training goes on from a .keras file")
+    return _load_trainer(path)
+
+
+def _load_trainer(path):
     with _damage_in_one_line(path):
         return keras.saving.load_model(path)
 
@@ -213,7 +217,7 @@ def load(path: str | os.PathLike) -> LoadedModel:
             network.set_weights([arrays[weight.path].astype("float32") for weight in network.weights])
         step = about["step"]
     else:
-        trainer = resume(path)
+        trainer = _load_trainer(path)
         network.set_weights(trainer.ema_network.get_weights())
         step = trainer.step
     network.trainable = False

@@ -192,9 +192,8 @@ def _make_folder(path):
     path = pathlib.Path(path)
     try:
         path.mkdir(parents=True, exist_ok=True)
-        probe = path / f".writable.{os.getpid()}"
-        probe.touch()
-        probe.unlink()
+        with tempfile.TemporaryFile(dir=path):  # its name is its own, even when eight runs start at once
+            pass
     except OSError as error:
         raise InputError(f"cannot write to the folder {path}: {error.strerror}; name another one with --out") from error
     return path

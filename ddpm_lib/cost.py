@@ -339,16 +339,19 @@ def plain_attention(mixed, heads, size) -> Cost:
 
 
 def single_attention(mixed, heads, size) -> Cost:
-    """Price `ddpm_lib.attention`: the scores of one head of one image at a time, and again on the way back."""
+    """Price `ddpm_lib.attention`: the scores of one head of one image at a time, and again on the way back.
+
+    The few scores of up to 8x8 pixels, which it does keep, are left out.
+    """
     scores, products = _scores(mixed, heads)
     single = scores[2:]
     return Cost(
         flops=products,
         moved=_bytes(size, *4 * [mixed]) + _score_traffic(scores, size),
         kept=_bytes(size, *4 * [mixed]),  # queries, keys, values, result
-        # The loop takes five tensors apart and puts three gradients together, copies all, beside the three gradients
-        # themselves; and it holds scores, weights and their gradients of the iterations that run at the same time.
-        workspace=_bytes(size, *11 * [mixed]) + PARALLEL_ITERATIONS * 4 * _bytes(FLOAT32, single),
+        # The loop takes five tensors apart and fills three lists with gradients, copies all, beside the gradient that
+        # came in; and it holds scores, weights and their gradients of the iterations that run at the same time.
+        workspace=_bytes(size, *9 * [mixed]) + PARALLEL_ITERATIONS * 4 * _bytes(FLOAT32, single),
         flops_again=products // 2,
         moved_again=_score_traffic(scores, size) // 2,
     )

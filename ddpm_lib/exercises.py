@@ -172,8 +172,7 @@ def _copy_distance(image, photo):
 
 
 def _linear_loss(schedule, step, variances):
-    alpha_bar = schedule.alpha_bars[step - 1]
-    return np.mean(alpha_bar * variances / (alpha_bar * variances + 1 - alpha_bar))
+    return np.mean(_signal_share(schedule, step, variances))
 
 
 def _image_error(schedule, step, noise_error):

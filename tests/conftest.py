@@ -35,14 +35,3 @@ def chromium():
         browser = driver.chromium.launch(executable_path=path, args=["--no-sandbox"])
         yield browser
         browser.close()
-
-
-def pytest_report_collectionfinish(items):
-    """Say how many notebook cells have an output that is compared; pictures are not."""
-    cells = [item for item in items if type(item).__name__ == "IPyNbCell"]
-    compared = [
-        item
-        for item in cells
-        if item.options["check"] and any("image/png" not in output.get("data", {}) for output in item.cell.outputs)
-    ]
-    return f"notebooks: {len(cells)} cells, {len(compared)} of them with outputs that are compared" if cells else []

@@ -95,6 +95,26 @@ def test_activations_are_those_that_tensorflow_keeps(precision, kind, monkeypatc
     assert predicted == pytest.approx(kept, rel=0.02)
 
 
+@on_tensorflow
+@pytest.mark.parametrize("rematerialize", [False, True])
+def test_the_peak_is_within_a_fifth_of_what_tensorflow_s_allocator_counts(rematerialize):
+    import tensorflow as tf
+
+    train = {"batch_size": 64, "rematerialize": rematerialize}
+    trainer = training.DiffusionTrainer(RunConfig().replace(unet=vars(SMALL), train=train))
+    x_0 = np.zeros((64, SMALL.image_size, SMALL.image_size, SMALL.channels), "float32")
+    trainer.train_on_batch(x_0)
+    try:
+        # Other tests' tensors may be there still.
+        others = tf.config.experimental.get_memory_info("CPU:0")["current"] - step_cost(SMALL, 64).state_bytes
+        tf.config.experimental.reset_memory_stats("CPU:0")
+    except ValueError:
+        pytest.skip("this TensorFlow was built without oneDNN: its allocator does not count")
+    trainer.train_on_batch(x_0)
+    peak = tf.config.experimental.get_memory_info("CPU:0")["peak"] - others
+    assert step_cost(SMALL, 64, rematerialize=rematerialize).peak_bytes == pytest.approx(peak, rel=0.2)
+
+
 def test_one_attention_layer_s_scores_are_512_mib_at_batch_16():
     """The sentence of the book, from shapes alone: 16 images, 8 heads, 1024 x 1024 pairs, 4 bytes."""
     plain, singly = (step_cost(CELEBA64, 16, attention=kind) for kind in ("plain", "singly"))

@@ -99,9 +99,31 @@ def _busy_seconds():
     return sum(times[:2]) + sum(getattr(times, kind, 0.0) for kind in ("system", "irq", "softirq", "steal"))
 
 
+def jax_step(trainer):
+    """Return a trainer's step as Keras compiles it on JAX, and the state to call it with: (state, (x_0,)).
+
+    As in Keras's own `fit`, the old state is donated: the new one takes its place in memory.
+    """
+    import jax
+
+    groups = (
+        trainer.trainable_variables,
+        trainer.non_trainable_variables,
+        trainer.optimizer.variables,
+        trainer.metrics_variables,
+    )
+    state = tuple([variable.value for variable in group] for group in groups)
+    return jax.jit(trainer.train_step, donate_argnums=0), state
+
+
 def median_ratio(ours: Sequence[float], theirs: Sequence[float]) -> float:
     """Return the median over the rounds of ours / theirs: each round compares what ran minutes apart at most."""
     return statistics.median(a / b for a, b in zip(ours, theirs, strict=True))
+
+
+def ratio_to_fastest(ours: Sequence[float], theirs: Sequence[Sequence[float]]) -> float:
+    """Return the median over the rounds of our speed over the highest of theirs in the same round."""
+    return median_ratio(ours, [max(speeds) for speeds in zip(*theirs, strict=True)])
 
 
 def machine() -> dict:
