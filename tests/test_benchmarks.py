@@ -10,6 +10,7 @@ import statistics
 import pytest
 
 from ddpm_lib.config import PRESETS
+from ddpm_lib.cost import step_cost, what_fits
 from ddpm_lib.unet import build_unet
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -50,6 +51,7 @@ QUOTES = {
         "| `ddpm_sample` | {sampling[sampler_overhead][ddpm_sample]:.1%} |",
         "| `ddim_sample` | {sampling[sampler_overhead][ddim_sample]:.1%} |",
         "| `dpm_solver_pp_sample` | {sampling[sampler_overhead][dpm_solver_pp_sample]:.1%} |",
+        "the step would be {profile_sampling[speedup_if_products_ran_at_the_peak]:.2f} times as fast",
     ],
 }
 
@@ -180,7 +182,7 @@ def test_peers_have_our_widths_heads_and_attention(benchmark):
 
 
 def test_files_say_where_and_how_they_were_made():
-    for name in ("training", "sampling", "profile"):
+    for name in ("training", "sampling", "profile", "profile_sampling"):
         results = RESULTS[name]
         assert results["command"].startswith("python benchmarks/")
         assert results["machine"]["threads"] >= 1 and results["versions"]["keras"]
@@ -197,10 +199,18 @@ def test_ratios_follow_from_the_rounds():
         assert RESULTS[name][key] == pytest.approx(statistics.median(ratios), rel=1e-3)
 
 
-def test_profile_adds_up():
-    kinds = RESULTS["profile"]["kinds"].values()
+@pytest.mark.parametrize("name", ["profile", "profile_sampling"])
+def test_profile_adds_up(name):
+    kinds = RESULTS[name]["kinds"].values()
     assert sum(row["share"] for row in kinds) == pytest.approx(1, abs=1e-3)
-    assert sum(row["seconds"] for row in kinds) == pytest.approx(RESULTS["profile"]["profiled_seconds"], rel=1e-3)
+    assert sum(row["seconds"] for row in kinds) == pytest.approx(RESULTS[name]["profiled_seconds"], rel=1e-3)
+
+
+def test_speedup_at_the_peak_is_that_of_the_counted_kinds_alone(benchmark):
+    figures = {"seconds": {"products": 2.0, "the rest": 2.0, "none": 0.0}, "step_seconds": 4.0, "taken_by_others": 0.0}
+    results = benchmark("profile_step").compare(figures, {"products": 50.0}, batch_size=2, peak=100.0)
+    assert results["kinds"]["products"]["gflops"] == 50.0 and "none" not in results["kinds"]
+    assert results["speedup_if_products_ran_at_the_peak"] == pytest.approx(4 / 3)
 
 
 def test_attention_takes_more_than_half_of_the_step_and_convolutions_run_near_the_peak():
@@ -208,6 +218,18 @@ def test_attention_takes_more_than_half_of_the_step_and_convolutions_run_near_th
     assert sum(row["share"] for name, row in kinds.items() if name.startswith("attention")) > 0.5
     peak = RESULTS["training"]["convolution_peak_gflops"]
     assert all(row["gflops"] > 0.65 * peak for name, row in kinds.items() if name.startswith("convolutions"))
+
+
+def test_memory_page_shows_what_was_measured_and_what_the_model_says_today(benchmark):
+    memory, unet = benchmark("memory"), PRESETS["celeba64"].unet
+    page = (ROOT / "book/memory.md").read_text("utf8")
+    assert memory.table(RESULTS["memory"], "tensorflow") in page and memory.table(RESULTS["memory"], "jax") in page
+    assert what_fits(unet, 16) in page
+    for name, row in RESULTS["memory"]["variants"].items():
+        backend, variant = name.split(", ", 1)
+        predicted = step_cost(unet, **memory.parse(variant)).peak_bytes / 2**20
+        assert row["predicted_mib"] == pytest.approx(predicted, rel=1e-4)
+        assert backend != "tensorflow" or row["mib"] == pytest.approx(predicted, rel=0.2)
 
 
 def section(path):
@@ -223,6 +245,7 @@ def test_every_number_quoted_is_the_files(path, benchmark):
         benchmark("training").table(RESULTS["training"]),
         benchmark("sampling").table(RESULTS["sampling"]),
         benchmark("profile_step").table(RESULTS["profile"]),
+        benchmark("profile_step").table(RESULTS["profile_sampling"]),
     ]
     expected = [quote.format(**RESULTS) for quote in QUOTES[path]] + (tables if path == "book/speed.md" else [])
     for quote in (" ".join(quote.split()) for quote in expected):
