@@ -81,9 +81,10 @@ def test_kept_run_is_consistent(name):
     assert list(history["epoch"]) == list(range(1, run["epochs"] + 1))
     assert history["step"][-1] == run["steps"]
     assert run["images"] == run["steps"] * run["config"]["train"]["batch_size"]
-    # All images count the same in the loss, so it is about the mean over the quarters.
-    quarters = np.mean([history[f"loss_q{i}"] for i in (1, 2, 3, 4)], axis=0)
-    np.testing.assert_allclose(history["loss"][1:], quarters[1:], rtol=0.05)
+    # All images count the same in the loss: it is the mean over the quarters, but for how many fell into each.
+    quarters = np.array([history[f"loss_q{i}"] for i in (1, 2, 3, 4)])
+    chance = quarters.std(axis=0) / np.sqrt(run["images"] / run["epochs"])
+    assert (np.abs(history["loss"] - quarters.mean(axis=0)) < 4 * chance)[1:].all()
     film = Image.open(RUNS / name / "film.webp")
     side = 4 * run["config"]["unet"]["image_size"] + 3
     assert (film.n_frames, film.size) == (run["epochs"], (side, side))
