@@ -71,7 +71,7 @@ STEPS = {"training": (training_step, 16, 1), "sampling": (sampling_step, 4, 10)}
 
 
 def profile(kind: str, batch_size: int) -> dict:
-    """Profile steps, after three that are not counted."""
+    """Profile one or several steps, after those that compile and those that are timed without the profiler."""
     import numpy as np
     import tensorflow as tf
     from tensorflow.tsl.profiler.protobuf import xplane_pb2
