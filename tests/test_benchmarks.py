@@ -1,11 +1,14 @@
 """The benchmarks: their arithmetic on numbers worked out by hand, their files, and every number that is quoted."""
 
-import importlib
+import importlib.util
 import json
 import math
+import os
 import pathlib
 import re
 import statistics
+import subprocess
+import sys
 
 import pytest
 
@@ -169,16 +172,30 @@ def test_counted_operations_are_those_that_the_shapes_of_the_weights_tell(networ
     assert counted == pytest.approx(expected / 1e9, rel=1e-4)
 
 
-def test_peers_have_our_widths_heads_and_attention(benchmark):
-    pytest.importorskip("torch")
-    pytest.importorskip("diffusers")
+# In a process of its own: TensorFlow and the Triton that comes with PyTorch for CUDA abort when both are in one.
+SHAPE_OF_PEERS = """
+import json
+
+from measure.peers import diffusers_unet
+
+from ddpm_lib.config import PRESETS
+
+for once in (False, True):
+    network = diffusers_unet(PRESETS["celeba64"].unet, attention_once=once)
+    heads = [module.heads for module in network.modules() if type(module).__name__ == "Attention"]
+    print(json.dumps({"heads": heads, "widths": network.config.block_out_channels}))
+"""
+
+
+def test_peers_have_our_widths_heads_and_attention():
+    if importlib.util.find_spec("diffusers") is None:
+        pytest.skip("diffusers is not installed")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "benchmarks")])}
+    done = subprocess.run([sys.executable, "-c", SHAPE_OF_PEERS], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
     unet = PRESETS["celeba64"].unet
-    peers = benchmark("measure.peers")
-    for once, layers in [(False, 5), (True, 2)]:
-        peer = peers.diffusers_unet(unet, attention_once=once)
-        attentions = [module for module in peer.modules() if type(module).__name__ == "Attention"]
-        assert [module.heads for module in attentions] == [unet.heads] * (layers + 1)
-    assert peer.config.block_out_channels == unet.widths
+    for line, attention_layers in zip(done.stdout.splitlines(), (5, 2), strict=True):
+        assert json.loads(line) == {"heads": [unet.heads] * (attention_layers + 1), "widths": list(unet.widths)}
 
 
 def test_files_say_where_and_how_they_were_made():

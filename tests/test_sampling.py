@@ -1,5 +1,10 @@
 """Samplers against an exactly solvable case and against numbers published by another library."""
 
+import importlib.util
+import json
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from keras import ops
@@ -68,29 +73,60 @@ def test_values_of_diffusers(sampler, num_steps, factor, clipped):
     assert np.abs(x_0.ravel() - clipped).max() < 1e-4
 
 
-@pytest.mark.parametrize("clip", [True, False])
-@pytest.mark.parametrize("sampler, num_steps", [case[:2] for case in OF_DIFFUSERS] + [(dpm_solver_pp_sample, 27)])
-def test_diffusers_itself_agrees(sampler, num_steps, clip):
-    """Not DDIM in 27 steps: there diffusers leaves t for t - 1000 // 27, which is not where its next step begins."""
-    diffusers = pytest.importorskip("diffusers")
-    import torch
+CASES = [(*case[:2], clip) for case in [*OF_DIFFUSERS, (dpm_solver_pp_sample, 27)] for clip in (True, False)]
 
-    if sampler is ddim_sample:
-        scheduler = diffusers.DDIMScheduler(timestep_spacing="trailing", clip_sample=clip)
+# In a process of its own: TensorFlow and the Triton that comes with PyTorch for CUDA abort when both are in one.
+CHAINS_OF_DIFFUSERS = """
+import json
+import sys
+
+import diffusers
+import numpy as np
+import torch
+
+path, results = sys.argv[1], {}
+x_T = torch.tensor(np.load(path)["x_T"])
+for name, num_steps, clip in json.loads(sys.argv[2]):
+    options = {"timestep_spacing": "trailing"}
+    if name == "ddim_sample":
+        scheduler = diffusers.DDIMScheduler(clip_sample=clip, **options)
     else:
-        options = {"thresholding": clip, "sample_max_value": 1.0}
-        scheduler = diffusers.DPMSolverMultistepScheduler(timestep_spacing="trailing", **options)
+        scheduler = diffusers.DPMSolverMultistepScheduler(thresholding=clip, sample_max_value=1.0, **options)
     scheduler.set_timesteps(num_steps)
-    x, told = torch.tensor(PROBE), []
+    x = x_T
     for t in scheduler.timesteps:
         x = scheduler.step(torch.tanh(x) * t / (t + 1), t, x).prev_sample
+    key = f"{name} {num_steps} {clip}"
+    results |= {key: x.numpy(), f"{key} steps": scheduler.timesteps.numpy()}
+np.savez(path, **results)
+"""
+
+
+@pytest.fixture(scope="module")
+def chains_of_diffusers(tmp_path_factory):
+    if importlib.util.find_spec("diffusers") is None:
+        pytest.skip("diffusers is not installed")
+    path = tmp_path_factory.mktemp("diffusers") / "chains.npz"
+    np.savez(path, x_T=PROBE)
+    cases = json.dumps([(sampler.__name__, num_steps, clip) for sampler, num_steps, clip in CASES])
+    command = [sys.executable, "-c", CHAINS_OF_DIFFUSERS, str(path), cases]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return np.load(path)
+
+
+@pytest.mark.parametrize("sampler, num_steps, clip", CASES)
+def test_diffusers_itself_agrees(chains_of_diffusers, sampler, num_steps, clip):
+    """Not DDIM in 27 steps: there diffusers leaves t for t - 1000 // 27, which is not where its next step begins."""
+    told = []
 
     def network(x, t):
         return probe_network(ops.tanh(x), t)
 
-    x_0 = sampler(network, SCHEDULE, PROBE, num_steps=num_steps, clip=clip, callback=told.append)
-    assert [step.t for step in told] == scheduler.timesteps.tolist()
-    assert np.abs(numpy(x_0) - x.numpy()).max() < 1e-4
+    x_0 = numpy(sampler(network, SCHEDULE, PROBE, num_steps=num_steps, clip=clip, callback=told.append))
+    key = f"{sampler.__name__} {num_steps} {clip}"
+    assert [step.t for step in told] == chains_of_diffusers[f"{key} steps"].tolist()
+    assert np.abs(x_0 - chains_of_diffusers[key]).max() < 1e-4
 
 
 def reference_chain(network, x, steps, variance, clip, z, eta=None):
