@@ -95,8 +95,8 @@ def peer_step(config: RunConfig, batch_size: int):
 
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
     torch.backends.cudnn.benchmark = True
-    half = config.train.precision != "float32"
-    step = peers.torch_train_step(PlainUNet(config.unet), batch_size, config.unet.image_size, True, half)
+    options = {"channels_last": True, "half": config.train.precision != "float32"}
+    step = peers.torch_train_step(PlainUNet(config.unet), batch_size, config.unet.image_size, **options)
     return step, torch.cuda.synchronize if torch.cuda.is_available() else lambda: None
 
 

@@ -116,7 +116,8 @@ def main() -> None:
     batch_sizes = [int(size) for size in flags.batch_sizes.split(",")]
     packages = {name: (name,) for name in flags.backends.split(",")}
     variants = {}
-    for backend in measure.installed(packages):
+    backends = measure.installed(packages)
+    for backend in backends:
         figures = measure.in_turn(__file__, variant_names(batch_sizes), 1, [], KERAS_BACKEND=backend)
         for variant, (figure,) in figures.items():
             name = f"{backend}, {variant}"
@@ -129,7 +130,7 @@ def main() -> None:
         "variants": variants,
     }
     measure.write_results(flags.out, results)
-    for backend in dict.fromkeys(name.split(", ")[0] for name in variants):
+    for backend in backends:
         print(f"\n{backend}\n{table(results, backend)}")
 
 

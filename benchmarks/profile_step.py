@@ -105,8 +105,8 @@ def by_kind(durations: dict[str, float]) -> dict[str, float]:
     return sums
 
 
-def compare(figures: dict, counts: dict[str, float], batch_size: int, peak: float | None = None) -> dict:
-    """Add shares and speeds to the seconds of each kind, and what is left if all products ran at the peak (GFLOP/s)."""
+def compare(figures: dict, counts: dict[str, float], batch_size: int, peak: float) -> dict:
+    """Add shares and speeds to the seconds of each kind, and what is won if all products ran at the peak (GFLOP/s)."""
     total = at_peak = sum(figures["seconds"].values())
     kinds = {}
     for kind, seconds in figures["seconds"].items():
@@ -117,8 +117,8 @@ def compare(figures: dict, counts: dict[str, float], batch_size: int, peak: floa
             kinds[kind] |= {"gflop_per_image": counts[kind], "gflops": batch_size * counts[kind] / seconds}
             at_peak -= seconds - batch_size * counts[kind] / peak
     others = {name: figures[name] for name in ("step_seconds", "taken_by_others")}
-    times = {"profiled_seconds": total, "speedup_if_products_ran_at_the_peak": total / at_peak}
-    return {"batch_size": batch_size, **times, **others, "kinds": kinds}
+    won = {"speedup_if_products_ran_at_the_peak": total / at_peak} if counts else {}
+    return {"batch_size": batch_size, "profiled_seconds": total, **won, **others, "kinds": kinds}
 
 
 def table(results: dict) -> str:
@@ -144,16 +144,15 @@ def main() -> None:
         return
     options = [f"--of={flags.of}", f"--batch_size={batch_size}"]
     figures = measure.in_turn(__file__, ["ours"], 1, options, TF_NUM_INTEROP_THREADS="1")["ours"][0]
-    training = measure.RESULTS / "training.json"
-    measured = json.loads(training.read_text()) if training.exists() else {"variants": {"ours": {}}}
-    counts = measured["variants"]["ours"].get("gflop_per_image_by_kind", {})
+    training = json.loads((measure.RESULTS / "training.json").read_text())
+    counts = training["variants"]["ours"].get("gflop_per_image_by_kind", {})  # counted where PyTorch is installed
     if flags.of == "sampling":  # the backward pass takes twice what the forward pass does
         counts = {kind: count if kind.endswith("forward") else count / 3 for kind, count in counts.items()}
     results = {
         "command": f"python benchmarks/profile_step.py {' '.join(options)}",
         "machine": measure.machine(),
         "versions": measure.versions(["tensorflow", "keras", "torch"]),
-        **compare(figures, counts, batch_size, measured.get("convolution_peak_gflops")),
+        **compare(figures, counts, batch_size, training["convolution_peak_gflops"]),
     }
     name = "profile.json" if flags.of == "training" else "profile_sampling.json"
     measure.write_results(flags.output or measure.RESULTS / name, results)

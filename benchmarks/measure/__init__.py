@@ -17,8 +17,10 @@ import psutil
 RESULTS = pathlib.Path(__file__).parents[1] / "results"
 NUM_THREADS = len(os.sched_getaffinity(0))
 
-# Every process gets the same number of threads; TensorFlow and PyTorch read it from here.
+# Every process gets the same number of threads, which TensorFlow and PyTorch read from here, and no GPU: what runs in
+# turn is the CPU's work, and a library that finds a card would not compare with one that does not.
 ENVIRONMENT = {
+    "CUDA_VISIBLE_DEVICES": "-1",
     "TF_CPP_MIN_LOG_LEVEL": "3",
     "KERAS_BACKEND": "tensorflow",
     "OMP_NUM_THREADS": str(NUM_THREADS),
