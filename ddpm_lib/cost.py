@@ -75,6 +75,7 @@ class StepCost:
     """What one training step takes: a row for each layer, and what is there beside the layers."""
 
     rows: tuple[Row, ...]
+    size: int = FLOAT32  # bytes a number, in most tensors
 
     @property
     def parameters(self) -> int:
@@ -102,6 +103,11 @@ class StepCost:
         return FLOAT32 * self.parameters
 
     @property
+    def copy_bytes(self) -> int:
+        """Under mixed precision a copy of every weight in halves, made at the start: a cast waits for nothing."""
+        return self.size * self.parameters if self.size < FLOAT32 else 0
+
+    @property
     def update_moved(self) -> int:
         """Bytes of the update, which reads gradients and state and writes the state."""
         return self.gradient_bytes + 2 * self.state_bytes
@@ -123,7 +129,7 @@ class StepCost:
         for row in self.rows:
             kept += row.kept
             peak = max(peak, kept + row.workspace)
-        return self.state_bytes + self.gradient_bytes + peak
+        return self.state_bytes + self.gradient_bytes + self.copy_bytes + peak
 
 
 def step_cost(
@@ -152,7 +158,7 @@ def step_cost(
             cost = _rematerialized(cost, size * math.prod(inputs[0]))
         parameters = layer.count_params() if isinstance(layer, layers.Layer) else 0
         rows.append(Row(**vars(cost), name=layer.name, parameters=parameters))
-    return StepCost(tuple(rows))
+    return StepCost(tuple(rows), size)
 
 
 def _rematerialized(cost, input_bytes):

@@ -96,6 +96,23 @@ def test_activations_are_those_that_tensorflow_keeps(precision, kind, monkeypatc
 
 
 @on_tensorflow
+@pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
+def test_copies_of_the_weights_are_the_casts_of_tensorflow_s_graph(precision):
+    import tensorflow as tf
+
+    network = build_unet(SMALL, precision)
+    x_t = tf.TensorSpec((1, SMALL.image_size, SMALL.image_size, SMALL.channels))
+    forward = tf.function(lambda x_t, t: network([x_t, t]))
+    graph = forward.get_concrete_function(x_t, tf.TensorSpec((1,), tf.int32)).graph
+    copies = [
+        int(np.prod(operation.outputs[0].shape)) * operation.outputs[0].dtype.size
+        for operation in graph.get_operations()
+        if operation.type == "Cast" and operation.inputs[0].op.type == "ReadVariableOp"
+    ]
+    assert step_cost(SMALL, 1, precision).copy_bytes == pytest.approx(sum(copies), rel=0.02)
+
+
+@on_tensorflow
 @pytest.mark.parametrize("rematerialize", [False, True])
 def test_the_peak_is_within_a_fifth_of_what_tensorflow_s_allocator_counts(rematerialize):
     import tensorflow as tf
