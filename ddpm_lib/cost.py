@@ -104,7 +104,8 @@ class StepCost:
 
     @property
     def copy_bytes(self) -> int:
-        """Under mixed precision a copy of every weight in halves, made at the start: a cast waits for nothing."""
+        """Under mixed precision a copy of every weight in halves, from the start of the step on."""
+        # A cast waits for nothing, so TensorFlow makes all of them first.
         return self.size * self.parameters if self.size < FLOAT32 else 0
 
     @property
