@@ -1074,7 +1074,7 @@ CHECKS = {
         blind=("+->- in  - u)\\, a + u\\, b\\ri",),
     ),
     "eq-learned-slerp": Check(
-        "ddpm_lib/evaluation.py: slerp",
+        "ddpm_lib/evaluation/looking.py: slerp",
         "SciPy: a vector in space is turned towards another one about the axis that is across both.",
         great_circles,
         (

@@ -27,7 +27,7 @@ MAY_IMPORT = {
         *("config", "schedules", "images", "diffusion", "unet", "hardware", "sampling", "data"),
     },
     "checkpoints": {"keras", "numpy", "config", "schedules", "unet", "hardware", "training"},
-    "evaluation": {"keras", "numpy", "scipy", "schedules", "diffusion", "sampling", "images"},
+    "evaluation": {"keras", "numpy", "scipy", "schedules", "diffusion", "sampling", "images", "evaluation"},
     "exercises": {"numpy", "schedules"},
     "explorer": {
         *("numpy", "matplotlib", "PIL", "skimage", "anywidget", "traitlets"),
