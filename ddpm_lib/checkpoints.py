@@ -7,7 +7,6 @@ network, and `about`, a JSON text of configuration, step and history. NumPy alon
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import hashlib
 import json
 import os
@@ -21,6 +20,7 @@ import keras
 import numpy as np
 
 from ddpm_lib.config import InputError, RunConfig
+from ddpm_lib.diffusion import noise_predictor
 from ddpm_lib.hardware import compiled
 from ddpm_lib.schedules import NoiseSchedule, build_schedule
 from ddpm_lib.training import DiffusionTrainer
@@ -41,7 +41,7 @@ class LoadedModel(NamedTuple):
     """A trained model, ready to sample from."""
 
     predict_noise: Callable  # (x_t (B, H, W, C) float32, t (B,) int32) -> (B, H, W, C) float32, by the EMA weights
-    network: keras.Model  # the same weights, as a Keras model of [x_t, t]
+    network: keras.Model  # the same weights, as a Keras model of [x_t, t] that predicts what the configuration says
     schedule: NoiseSchedule
     config: RunConfig
     step: int = 0  # optimizer steps it was trained for
@@ -221,8 +221,10 @@ def load(path: str | os.PathLike) -> LoadedModel:
         network.set_weights(trainer.ema_network.get_weights())
         step = trainer.step
     network.trainable = False
-    schedule = build_schedule(**dataclasses.asdict(about["config"].diffusion))
-    return LoadedModel(compiled(network), network, schedule, about["config"], step, about["rows"])
+    diffusion = about["config"].diffusion
+    schedule = build_schedule(**diffusion.schedule)
+    predict_noise = noise_predictor(diffusion.prediction, schedule, compiled(network))
+    return LoadedModel(predict_noise, network, schedule, about["config"], step, about["rows"])
 
 
 class SaveCheckpoints(keras.callbacks.Callback):

@@ -24,7 +24,7 @@ import math
 from keras import layers
 
 from ddpm_lib.config import UNetConfig
-from ddpm_lib.unet import BilinearUpsample, ResBlock, SelfAttention, build_unet
+from ddpm_lib.unet import BilinearUpsample, FoldPatches, ResBlock, SelfAttention, build_unet
 
 FLOAT32 = 4  # bytes a number
 NUM_CELEBA_IMAGES = 202_599
@@ -285,6 +285,9 @@ def _cost_of(layer, inputs, result, size, attention) -> Cost:
         case BilinearUpsample():
             # A weighted sum of neighbours is linear: nothing is kept.
             return pointwise(result, size)
+        case FoldPatches():
+            # Both ways, and always float32: numbers change places.
+            return pointwise(result, FLOAT32)
         case layers.Conv2D():
             # Stem and head; the head is float32 under every policy.
             return conv(x, result, layer.kernel_size[0], FLOAT32 if layer.name == "head" else size)

@@ -6,6 +6,8 @@ values 0..T-1, in the index convention of `ddpm_lib.schedules`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from keras import ops
 
@@ -72,6 +74,43 @@ def noise_from_v(schedule: NoiseSchedule, x_t, t, v):
     """Recover the noise from the velocity: noise = sqrt(1 - ab) x_t + sqrt(ab) v."""
     alpha_bars = schedule.alpha_bars
     return at(np.sqrt(1.0 - alpha_bars), t, x_t) * x_t + at(np.sqrt(alpha_bars), t, x_t) * v
+
+
+def prediction_target(prediction: str, schedule: NoiseSchedule, x_0, t, noise):
+    """Return what a network of this kind of `prediction` should answer to x_t: the noise itself, or v."""
+    return v_from_x_0_and_noise(schedule, x_0, t, noise) if prediction == "v" else noise
+
+
+def noise_predictor(prediction: str, schedule: NoiseSchedule, network: Callable) -> Callable:
+    """Turn a network of either kind of `prediction` into `predict_noise(x_t, t)`, which all samplers want.
+
+    Args:
+        prediction: "noise" or "v".
+        schedule: the forward process that the network was trained on.
+        network: a function of x_t (B, H, W, C) float32 and t (B,) int32.
+    """
+    if prediction == "noise":
+        return network
+    return lambda x_t, t: noise_from_v(schedule, x_t, t, network(x_t, t))
+
+
+def noise_error_shares(prediction: str, schedule: NoiseSchedule) -> np.ndarray:
+    """Factors that turn the squared error of a prediction into that of the noise it implies; (T,) float64.
+
+    Two v apart by d imply two noises apart by sqrt(ab) d, see `noise_from_v`.
+    """
+    return schedule.alpha_bars if prediction == "v" else np.ones(schedule.num_steps)
+
+
+def loss_weights(prediction: str, schedule: NoiseSchedule, min_snr_gamma: float | None = None) -> np.ndarray:
+    """Weights of the squared error of a prediction in the loss, by step; (T,) float64, 1 without `min_snr_gamma`.
+
+    Hang et al. (2023), section 3.4: the squared error of x_0 is weighted by min(SNR, gamma). The same error is SNR
+    times as large when measured in noise, and SNR + 1 times as large when measured in v.
+    """
+    if min_snr_gamma is None:
+        return np.ones(schedule.num_steps)
+    return np.minimum(schedule.snr, min_snr_gamma) / (schedule.snr + (prediction == "v"))
 
 
 def score_from_noise(schedule: NoiseSchedule, t, noise):

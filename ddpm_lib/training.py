@@ -6,7 +6,6 @@ Everything random is a function of (seed, global step), so that a resumed run re
 from __future__ import annotations
 
 import csv
-import dataclasses
 import math
 import os
 import pathlib
@@ -19,7 +18,7 @@ from keras import ops
 from ddpm_lib import images
 from ddpm_lib.config import InputError, RunConfig, TrainConfig
 from ddpm_lib.data import Batches
-from ddpm_lib.diffusion import add_noise
+from ddpm_lib.diffusion import add_noise, at, loss_weights, noise_error_shares, noise_predictor, prediction_target
 from ddpm_lib.hardware import compiled, must_compile
 from ddpm_lib.sampling import ddim_sample, noise_per_image
 from ddpm_lib.schedules import build_schedule
@@ -31,7 +30,7 @@ NUM_QUARTERS = 4
 
 @register
 class DiffusionTrainer(keras.Model):
-    """Fits a U-Net to the noise in x_t, and keeps an exponential moving average (EMA) of its weights.
+    """Fits a U-Net to the noise (or v) in x_t, and keeps an exponential moving average (EMA) of its weights.
 
     Ho et al. (2020), Algorithm 1 and Eq. 14. `fit` it on x_0 (B, H, W, C) float32 in [-1, 1], or call `fit_run`.
 
@@ -45,12 +44,12 @@ class DiffusionTrainer(keras.Model):
         super().__init__(**{"name": "ddpm", **kwargs, "autocast": False})
         self.run = config if isinstance(config, RunConfig) else RunConfig.from_dict(config)
         self.rows = list(rows or [])
-        self.schedule = build_schedule(**dataclasses.asdict(self.run.diffusion))
+        self.schedule = build_schedule(**self.run.diffusion.schedule)
         self.network = build_unet(self.run.unet, self.run.train.precision, self.run.train.rematerialize)
         self.ema_network = build_unet(self.run.unet, self.run.train.precision)
         self.ema_network.trainable = False
         self.ema_network.set_weights(self.network.get_weights())
-        self.predict_noise = compiled(self.ema_network)
+        self.predict_noise = noise_predictor(self.run.diffusion.prediction, self.schedule, compiled(self.ema_network))
 
         self.seed_generator = keras.random.SeedGenerator(self.run.train.seed)
         self.global_step = self._counter("global_step", (), "int32")
@@ -65,20 +64,27 @@ class DiffusionTrainer(keras.Model):
         return self.add_weight(shape=shape, initializer="zeros", dtype=dtype, trainable=False, name=name)
 
     def call(self, x_0, training=False):
-        """Draw a step and noise for every image, and predict the noise: Algorithm 1, lines 2 to 5."""
+        """Draw a step and noise for every image, and predict the noise or v: Algorithm 1, lines 2 to 5."""
         num_images = ops.shape(x_0)[0]
         t = keras.random.randint((num_images,), 0, self.schedule.num_steps, dtype="int32", seed=self.seed_generator)
         noise = keras.random.normal(ops.shape(x_0), dtype="float32", seed=self.seed_generator)
-        return t, noise, self.network([add_noise(self.schedule, x_0, t, noise), t], training=training)
+        target = prediction_target(self.run.diffusion.prediction, self.schedule, x_0, t, noise)
+        return t, target, self.network([add_noise(self.schedule, x_0, t, noise), t], training=training)
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        """Return L_simple (Eq. 14), the mean squared error of the noise, and book it by quarter of the schedule."""
-        t, noise, noise_pred = y_pred
-        losses = ops.mean(ops.square(noise - noise_pred), axis=(1, 2, 3))
+        """Return the weighted mean squared error of the prediction, and book L_simple by quarter of the schedule.
+
+        L_simple (Eq. 14) is the mean squared error of the noise. Where the network predicts v it is that of the noise
+        which v implies, so that runs of both kinds have comparable histories.
+        """
+        t, target, predicted = y_pred
+        errors = ops.mean(ops.square(target - predicted), axis=(1, 2, 3))
+        prediction = self.run.diffusion.prediction
+        noise_errors = ops.stop_gradient(errors) * at(noise_error_shares(prediction, self.schedule), t, errors)
         quarters = ops.one_hot(t * NUM_QUARTERS // self.schedule.num_steps, NUM_QUARTERS, dtype="float32")
-        self.loss_sums.assign_add(ops.sum(quarters * ops.stop_gradient(losses)[:, None], axis=0))
+        self.loss_sums.assign_add(ops.sum(quarters * noise_errors[:, None], axis=0))
         self.loss_counts.assign_add(ops.sum(quarters, axis=0))
-        return ops.mean(losses)
+        return ops.mean(errors * at(loss_weights(prediction, self.schedule, self.run.train.min_snr_gamma), t, errors))
 
     def train_step(self, *arguments):
         """Take one optimizer step as Keras does (with its loss scaling and clipping), then update the average."""

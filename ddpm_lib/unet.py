@@ -167,8 +167,47 @@ class BilinearUpsample(layers.Layer):
         return ops.reshape(x, (-1, 2 * height, 2 * width, channels))
 
 
+@register
+class FoldPatches(layers.Layer):
+    """Fold squares of pixels into channels, row by row (space to depth); `UnfoldPatches` is the way back.
+
+    Most of a U-Net's work is done at full resolution. Folding 2x2 pixels quarters it, and loses nothing.
+
+    Args:
+        patch: height and width of a square in pixels.
+    """
+
+    def __init__(self, patch: int, **kwargs):
+        super().__init__(**kwargs)
+        self.patch = patch
+
+    def call(self, x):
+        """Map (B, H, W, C) to (B, H / patch, W / patch, patch * patch * C)."""
+        _, height, width, channels = x.shape
+        rows, columns = height // self.patch, width // self.patch
+        x = ops.reshape(x, (-1, rows, self.patch, columns, self.patch, channels))
+        return ops.reshape(ops.transpose(x, (0, 1, 3, 2, 4, 5)), (-1, rows, columns, self.patch**2 * channels))
+
+    def get_config(self):
+        """Return the arguments of the constructor."""
+        return {**super().get_config(), "patch": self.patch}
+
+
+@register
+class UnfoldPatches(FoldPatches):
+    """Unfold channels into squares of pixels (depth to space), the inverse of `FoldPatches`."""
+
+    def call(self, x):
+        """Map (B, H, W, patch * patch * C) to (B, H * patch, W * patch, C)."""
+        _, rows, columns, channels = x.shape
+        channels //= self.patch**2
+        x = ops.reshape(x, (-1, rows, columns, self.patch, self.patch, channels))
+        shape = (-1, rows * self.patch, columns * self.patch, channels)
+        return ops.reshape(ops.transpose(x, (0, 1, 3, 2, 4, 5)), shape)
+
+
 def build_unet(config: UNetConfig, dtype: str | None = None, rematerialize: bool = False) -> keras.Model:
-    """Build the network that predicts the noise in x_t.
+    """Build the network that is shown x_t and t, and predicts the noise in x_t, or another image of its size.
 
     Ronneberger et al. (2015) for the shape, Ho et al. (2020), appendix B, for its use here.
 
@@ -203,8 +242,9 @@ def build_unet(config: UNetConfig, dtype: str | None = None, rematerialize: bool
     time = layers.Dense(config.time_dim, activation="silu", dtype=dtype, name="time_dense_2")(time)
 
     # Down: blocks, attention where asked for, a skip for each level, and half the size after all but the last.
-    x = layers.Conv2D(config.widths[0], 3, padding="same", dtype=dtype, name="stem")(x_t)
-    size = config.image_size
+    x = FoldPatches(config.patch, dtype="float32", name="fold")(x_t) if config.patch > 1 else x_t
+    x = layers.Conv2D(config.widths[0], 3, padding="same", dtype=dtype, name="stem")(x)
+    size = config.image_size // config.patch
     skips = []
     for level, width in enumerate(config.widths):
         for block in range(config.blocks_per_level):
@@ -235,7 +275,8 @@ def build_unet(config: UNetConfig, dtype: str | None = None, rematerialize: bool
     assert not skips
 
     x = layers.GroupNormalization(config.groups, epsilon=GROUP_NORM_EPSILON, dtype=dtype, name="head_norm")(x)
-    x = layers.Conv2D(config.channels, 3, padding="same", kernel_initializer="zeros", dtype="float32", name="head")(
-        ops.silu(x)
-    )
+    head = {"padding": "same", "kernel_initializer": "zeros", "dtype": "float32", "name": "head"}
+    x = layers.Conv2D(config.patch**2 * config.channels, 3, **head)(ops.silu(x))
+    if config.patch > 1:
+        x = UnfoldPatches(config.patch, dtype="float32", name="unfold")(x)
     return keras.Model([x_t, t], x, name="unet")

@@ -130,3 +130,21 @@ def test_leftovers_of_killed_saves_are_removed(tmp_path):
     (tmp_path / "run/.latest.123.tmp.keras").write_bytes(b"half")
     training.fit_run(new_trainer(TINY.replace(train={"epochs": 1})), IMAGES, callbacks(tmp_path / "run"), verbose=0)
     assert not list((tmp_path / "run").glob(".*"))
+
+
+def test_a_network_that_predicts_v_is_exported_and_loaded_as_one_that_predicts_noise(tmp_path):
+    unet = {"image_size": 8, "patch": 2, "widths": (4, 8)}
+    trainer = new_trainer(TINY.replace(unet=unet, diffusion={"kind": "cosine", "prediction": "v"}))
+    generator = np.random.default_rng(0)
+    weights = [0.3 * generator.standard_normal(w.shape).astype("float16") for w in trainer.ema_network.weights]
+    trainer.ema_network.set_weights(weights)
+    checkpoints.save(trainer, tmp_path / "run.keras")
+    checkpoints.export(tmp_path / "run.keras", tmp_path / "run.npz")
+    x, t = generator.standard_normal((2, 8, 8, 1)).astype("float32"), np.array([5, 900], "int32")
+    v = keras.ops.convert_to_numpy(trainer.ema_network([x, t]))
+    alpha_bar = trainer.schedule.alpha_bars[t].reshape(-1, 1, 1, 1)
+    noise = np.sqrt(1 - alpha_bar) * x + np.sqrt(alpha_bar) * v
+    for name in ("run.keras", "run.npz"):
+        model = ddpm_lib.load(tmp_path / name)
+        assert model.config.diffusion.prediction == "v" and model.config.unet.patch == 2
+        assert np.abs(keras.ops.convert_to_numpy(model.predict_noise(x, t)) - noise).max() < 1e-5

@@ -116,3 +116,28 @@ def test_table_lookup_inside_tf_function_with_open_batch_size(batch):
     )
     assert np.abs(traced(x_0, t, noise).numpy() - x_t).max() < 1e-6
     assert traced(x_0[:2], t[:2], noise[:2]).shape == (2, 4, 4, 3)
+
+
+@pytest.mark.parametrize("prediction", ["noise", "v"])
+def test_a_perfect_network_of_either_kind_predicts_the_noise(batch, prediction):
+    x_0, noise, t, _, x_t = batch
+    target = diffusion.prediction_target(prediction, SCHEDULE, x_0, t, noise)
+    predict_noise = diffusion.noise_predictor(prediction, SCHEDULE, lambda x_t, t: target)
+    assert np.abs(numpy(predict_noise(x_t.astype("float32"), t)) - noise).max() < 1e-5
+
+
+@pytest.mark.parametrize("prediction", ["noise", "v"])
+@pytest.mark.parametrize("gamma", [None, 5.0])
+def test_errors_and_weights_are_those_of_the_images_that_a_prediction_implies(prediction, gamma):
+    """Two predictions for one x_t differ by `d`; what noise and what x_0 they imply is computed by hand."""
+    alpha_bar = np.cumprod(1 - np.linspace(1e-4, 0.02, 1000))
+    signal, sigma, d = np.sqrt(alpha_bar), np.sqrt(1 - alpha_bar), 0.3
+    # x_t = signal x_0 + sigma noise and v = signal noise - sigma x_0, solved for both.
+    noise_apart, x_0_apart = (d, sigma / signal * d) if prediction == "noise" else (signal * d, sigma * d)
+    shares = diffusion.noise_error_shares(prediction, SCHEDULE)
+    np.testing.assert_allclose(shares * d**2, noise_apart * noise_apart * np.ones(1000), rtol=1e-12)
+    weighted = diffusion.loss_weights(prediction, SCHEDULE, gamma) * d**2
+    if gamma is None:
+        assert (weighted == d**2).all()
+    else:
+        np.testing.assert_allclose(weighted, np.minimum(alpha_bar / (1 - alpha_bar), gamma) * x_0_apart**2, rtol=1e-9)

@@ -26,7 +26,7 @@ MAY_IMPORT = {
         *("keras", "numpy", "matplotlib"),
         *("config", "schedules", "images", "diffusion", "unet", "hardware", "sampling", "data"),
     },
-    "checkpoints": {"keras", "numpy", "config", "schedules", "unet", "hardware", "training"},
+    "checkpoints": {"keras", "numpy", "config", "schedules", "diffusion", "unet", "hardware", "training"},
     "evaluation": {"keras", "numpy", "scipy", "schedules", "diffusion", "sampling", "images", "evaluation"},
     "exercises": {"numpy", "schedules"},
     "explorer": {

@@ -227,3 +227,32 @@ def test_training_learns_a_distribution_of_one_image():
     x_T = noise_per_image(range(4), (8, 8, 1))(-1)
     x_0 = numpy(ddim_sample(trainer.predict_noise, trainer.schedule, x_T, num_steps=25))
     assert np.abs(x_0 - (picture / 127.5 - 1)).mean() < 0.1
+
+
+def test_a_trainer_of_v_weighs_the_error_of_v_and_books_that_of_the_noise():
+    config = TINY.replace(diffusion={"kind": "cosine", "prediction": "v"}, train={"min_snr_gamma": 5.0})
+    trainer = new_trainer(config)
+    generator = np.random.default_rng(1)
+    t = np.array([10, 300, 600, 999], "int32")
+    x_0, noise, v_pred = generator.standard_normal((3, 4, 8, 8, 1)).astype("float32")
+    alpha_bar = trainer.schedule.alpha_bars[t].reshape(-1, 1, 1, 1)
+    target = np.sqrt(alpha_bar) * noise - np.sqrt(1 - alpha_bar) * x_0
+    loss = float(numpy(trainer.compute_loss(x_0, y_pred=(t, target.astype("float32"), v_pred))))
+    x_t = np.sqrt(alpha_bar) * x_0 + np.sqrt(1 - alpha_bar) * noise
+    noise_pred = np.sqrt(1 - alpha_bar) * x_t + np.sqrt(alpha_bar) * v_pred
+    x_0_pred = np.sqrt(alpha_bar) * x_t - np.sqrt(1 - alpha_bar) * v_pred
+    # Hang et al. (2023): the error of x_0, weighted by min(SNR, 5).
+    by_hand = np.minimum(alpha_bar / (1 - alpha_bar), 5) * (x_0_pred - x_0) ** 2
+    assert loss == pytest.approx(by_hand.mean(), rel=1e-5)
+    np.testing.assert_allclose(
+        numpy(trainer.loss_sums.value), np.mean((noise_pred - noise) ** 2, axis=(1, 2, 3)), rtol=1e-4
+    )
+    # What `call` hands over is what `compute_loss` was given by hand.
+    trainer.restore_randomness()
+    t, target, _ = trainer(x_0)
+    trainer.restore_randomness()
+    assert np.array_equal(numpy(keras.random.randint((4,), 0, 1000, seed=trainer.seed_generator)), numpy(t))
+    noise = numpy(keras.random.normal(x_0.shape, seed=trainer.seed_generator))
+    alpha_bar = trainer.schedule.alpha_bars[numpy(t)].reshape(-1, 1, 1, 1)
+    by_hand = np.sqrt(alpha_bar) * noise - np.sqrt(1 - alpha_bar) * x_0
+    assert np.abs(numpy(target) - by_hand).max() < 1e-5

@@ -1,5 +1,7 @@
 """The network: shapes, sizes, and what must hold before any training."""
 
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
@@ -7,7 +9,15 @@ from keras import layers, ops
 
 from ddpm_lib.attention import attend
 from ddpm_lib.config import PRESETS, UNetConfig
-from ddpm_lib.unet import BilinearUpsample, ResBlock, SelfAttention, SinusoidalEmbedding, build_unet
+from ddpm_lib.unet import (
+    BilinearUpsample,
+    FoldPatches,
+    ResBlock,
+    SelfAttention,
+    SinusoidalEmbedding,
+    UnfoldPatches,
+    build_unet,
+)
 
 TINY = UNetConfig(16, 3, (8, 16), attention_resolutions=(16,), heads=2, attention_dim=8, time_dim=16)
 
@@ -241,3 +251,23 @@ def test_a_network_survives_saving_alone(tmp_path):
     network.save(tmp_path / "network.keras")
     x, t = inputs()
     assert np.array_equal(numpy(keras.saving.load_model(tmp_path / "network.keras")([x, t])), numpy(network([x, t])))
+
+
+def test_folding_puts_squares_of_pixels_into_channels_row_by_row_and_unfolding_puts_them_back():
+    x = np.arange(2 * 6 * 9 * 2, dtype="float32").reshape(2, 6, 9, 2)
+    folded = numpy(FoldPatches(3)(x))
+    assert folded.shape == (2, 2, 3, 18)
+    for row in range(2):
+        for column in range(3):
+            square = x[:, 3 * row : 3 * row + 3, 3 * column : 3 * column + 3]
+            assert np.array_equal(folded[:, row, column], square.reshape(2, 18))
+    assert np.array_equal(numpy(UnfoldPatches(3)(folded)), x)
+
+
+def test_a_network_on_patches_is_the_network_of_half_the_size_on_folded_images():
+    patched = dataclasses.replace(TINY, image_size=32, attention_resolutions=(16,), patch=2)
+    half = dataclasses.replace(TINY, channels=12)
+    one, other = randomized(build_unet(patched)), randomized(build_unet(half))
+    x, t = inputs(patched)
+    unfolded = UnfoldPatches(2)(other([FoldPatches(2)(x), t]))
+    assert np.abs(numpy(one([x, t])) - numpy(unfolded)).max() < 1e-5
