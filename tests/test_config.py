@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from ddpm_lib.config import DEFAULT_PRESETS, PRESETS, InputError, RunConfig, UNetConfig
+from ddpm_lib.config import DEFAULT_PRESETS, PRESETS, DiffusionConfig, InputError, RunConfig, UNetConfig
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -46,6 +46,10 @@ def test_impossible_networks_are_refused():
         RunConfig.from_json("hello")
     with pytest.raises(InputError, match="even"):
         UNetConfig(time_dim=63)
+    with pytest.raises(InputError, match="multiple of 16.*folding 2x2"):
+        UNetConfig(image_size=72, patch=2)
+    with pytest.raises(InputError, match=r"prediction 'score'.*noise, v"):
+        DiffusionConfig(prediction="score")
 
 
 def test_replace_changes_only_what_it_names():

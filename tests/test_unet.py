@@ -58,8 +58,9 @@ def count_by_hand(config):
     def attention(c):
         return 2 * c + dense(c, 3 * config.attention_dim) + dense(config.attention_dim, c)
 
-    total = 2 * dense(time, time) + conv(config.channels, config.widths[0])
-    width, size, sizes = config.widths[0], config.image_size, []
+    channels = config.patch**2 * config.channels
+    total = 2 * dense(time, time) + conv(channels, config.widths[0])
+    width, size, sizes = config.widths[0], config.image_size // config.patch, []
     for level, level_width in enumerate(config.widths):
         sizes.append(size)
         for _ in range(config.blocks_per_level):
@@ -76,7 +77,7 @@ def count_by_hand(config):
             total += block(width, next_width)
             width = next_width
         total += attention(width) if sizes[level] in config.attention_resolutions else 0
-    return total + 2 * width + conv(width, config.channels)
+    return total + 2 * width + conv(width, channels)
 
 
 @pytest.mark.parametrize("name", PRESETS)
