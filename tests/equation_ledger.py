@@ -964,7 +964,7 @@ CHECKS = {
         ((r"\tilde\beta_t I", r"\beta_t I"), (r"\mid x_t, x_0)", r"\mid x_t)")),
     ),
     "eq-posterior-product": Check(
-        "ddpm_lib/exercises.py: product-of-gaussians",
+        "ddpm_lib/exercises/posterior.py: product-of-gaussians",
         "float64: mean and variance of a normalized product of two densities on a grid.",
         products,
         ((r"\frac{1}{v_1} + \frac{1}{v_2}", r"\frac{1}{v_1 + v_2}"), (r"\frac{m_1}{v_1}", r"\frac{m_1}{v_2}")),

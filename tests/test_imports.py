@@ -28,7 +28,7 @@ MAY_IMPORT = {
     },
     "checkpoints": {"keras", "numpy", "config", "schedules", "unet", "hardware", "training"},
     "evaluation": {"keras", "numpy", "scipy", "schedules", "diffusion", "sampling", "images", "evaluation"},
-    "exercises": {"numpy", "schedules"},
+    "exercises": {"numpy", "schedules", "exercises"},
     "explorer": {
         *("numpy", "matplotlib", "PIL", "skimage", "anywidget", "traitlets"),
         *("schedules", "images", "explorer"),
@@ -72,6 +72,15 @@ def test_imports_follow_the_picture(path):
     assert room(path) in MAY_IMPORT, f"a new room: say in MAY_IMPORT what {room(path)} may import"
     forbidden = imports(path) - MAY_IMPORT[room(path)]
     assert not forbidden, f"{path.name} must not import {sorted(forbidden)}"
+
+
+CHAPTERS = [path for path in FILES if room(path) == "exercises" and path.stem not in {"__init__", "checking"}]
+
+
+@pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
+def test_chapters_share_only_the_checking(path):
+    found = {node.module for node in ast.walk(ast.parse(path.read_text("utf8"))) if isinstance(node, ast.ImportFrom)}
+    assert {module for module in found if "exercises" in module} == {"ddpm_lib.exercises.checking"}
 
 
 def test_the_picture_has_no_cycle():
