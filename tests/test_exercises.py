@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from ddpm_lib.exercises import EXERCISES, check
-from tests.equation_reader import BOOK
 from tests.exercises import RIGHT, WRONG
+from tests.ledger.displays import BOOK
 
 
 def said(capsys, name, answer):

@@ -7,6 +7,7 @@ import sys
 import pytest
 
 LIBRARY = pathlib.Path(__file__).parents[1] / "ddpm_lib"
+BOOK = LIBRARY.parent / "book"
 
 # What each module may import beside the standard library and `config.InputError`.
 MAY_IMPORT = {
@@ -74,13 +75,24 @@ def test_imports_follow_the_picture(path):
     assert not forbidden, f"{path.name} must not import {sorted(forbidden)}"
 
 
-CHAPTERS = [path for path in FILES if room(path) == "exercises" and path.stem not in {"__init__", "checking"}]
+def is_chapter(path):
+    """Say whether a file holds what belongs to one chapter: there is a chapter of its name."""
+    return any(BOOK.glob(f"[0-9]*_{path.stem}.md"))
 
 
-@pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
-def test_chapters_share_only_the_checking(path):
-    found = {node.module for node in ast.walk(ast.parse(path.read_text("utf8"))) if isinstance(node, ast.ImportFrom)}
-    assert {module for module in found if "exercises" in module} == {"ddpm_lib.exercises.checking"}
+CHAPTERS = [
+    path
+    for folder in ("ddpm_lib/exercises", "tests/exercises", "tests/ledger")
+    for path in sorted((LIBRARY.parent / folder).glob("*.py"))
+    if is_chapter(path)
+]
+
+
+@pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: str(path.relative_to(LIBRARY.parent)))
+def test_a_chapter_imports_no_other_chapter(path):
+    found = [node.module for node in ast.walk(ast.parse(path.read_text("utf8"))) if isinstance(node, ast.ImportFrom)]
+    rooms = {".".join(other.relative_to(LIBRARY.parent).with_suffix("").parts) for other in CHAPTERS}
+    assert not rooms & set(found)
 
 
 def test_the_picture_has_no_cycle():
