@@ -22,7 +22,7 @@ EXERCISES: dict[str, Exercise] = {}
 for _chapter in CHAPTERS:
     EXERCISES |= importlib.import_module(f"{__name__}.{_chapter}").EXERCISES
 
-__all__ = ["CHAPTERS", "EXERCISES", "Exercise", "check"]
+__all__ = ["CHAPTERS", "EXERCISES", "Exercise", "check", "verdict"]
 
 
 def check(name: str, answer: Any) -> None:
