@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from ddpm_lib import cli
-from tests.equation_reader import BOOK
+from tests.ledger.displays import BOOK
 
 
 @pytest.fixture

@@ -1,47 +1,15 @@
-"""Every display equation of the book, as it is printed, against numbers from elsewhere: see equation_ledger.py."""
+"""Every display equation of the book, as it is printed, against numbers from elsewhere: see tests/ledger/."""
 
-import itertools
-import re
+import importlib
 
-import numpy as np
 import pytest
-import sympy
 
-from tests.equation_ledger import CHECKS, PAGE, page
-from tests.equation_reader import BOOK, ReadingError, displays, statements, value
+from tests.ledger import CHECKS
+from tests.ledger.checking import altered, fails, verify
+from tests.ledger.displays import BOOK, displays
+from tests.ledger.page import PAGE, page
 
 DISPLAYS = {display.name: display for display in displays()}
-
-
-def verify(latex, check):
-    """Evaluate all members of all chains in all worlds, and raise AssertionError where two disagree."""
-    chains = statements(latex)
-    assert chains and all(len(chain) > 1 for chain in chains), "a display that states nothing"
-    for world in check.worlds():
-        for chain in chains:
-            for (_, first), (relation, second) in itertools.pairwise(chain):
-                if relation == r"\sim":
-                    variable = value(first, world, random=True)
-                    left = np.array([variable.mean, (variable.weights**2).sum()], dtype=float)
-                else:
-                    left = value(first, world)
-                right = value(second, world)
-                text = f"{''.join(first)} {relation} {''.join(second)}: {left} against {right}"
-                if world.symbolic:
-                    assert sympy.simplify(left - right) == 0, text
-                else:
-                    tolerance = check.tolerance if relation == r"\approx" else 1e-9
-                    assert np.allclose(left, right, rtol=tolerance, atol=1e-12), text
-
-
-def fails(latex, check):
-    """Say whether a check notices that its equation was altered."""
-    try:
-        with np.errstate(all="ignore"):
-            verify(latex, check)
-    except (AssertionError, ReadingError, ArithmeticError, LookupError, ValueError, TypeError):
-        return True
-    return False
 
 
 def test_every_display_equation_has_a_name():
@@ -55,6 +23,12 @@ def test_every_display_equation_has_a_name():
 def test_labels_and_checks_belong_together():
     assert not set(DISPLAYS) - set(CHECKS), "labels without a check"
     assert not set(CHECKS) - set(DISPLAYS), "checks without a label"
+
+
+@pytest.mark.parametrize("chapter", sorted({display.chapter for display in displays()}))
+def test_checks_of_a_chapter_lie_in_the_module_of_its_name(chapter):
+    checks = importlib.import_module(f"tests.ledger.{chapter[3:]}").CHECKS
+    assert set(checks) == {name for name, display in DISPLAYS.items() if display.chapter == chapter}
 
 
 @pytest.mark.parametrize("name", CHECKS)
@@ -83,28 +57,6 @@ def test_every_check_has_a_mutant():
     assert not [name for name, check in CHECKS.items() if not check.mutants]
 
 
-SWEEP = {
-    "+->-": (r"(?<![{(])\+", "-"),
-    "-->+": (r"(?<=[\w})\]] )-(?= )", "+"),
-    "digit": (r"\d+", lambda match: str(int(match[0]) + 1)),
-    "sqrt": (r"\\sqrt(?=\{)", ""),
-    "bar": (r"\\bar(?=\\)", ""),
-    "t->t-1": (r"_t\b(?!\w)", "_{t-1}"),
-    "t-1->t": (r"_\{t-1\}", "_t"),
-}
-
-
-def altered(latex):
-    """Alter one sign, number, root, bar or index at a time: (kind and place, altered LaTeX)."""
-    for kind, (pattern, new) in SWEEP.items():
-        for match in re.finditer(pattern, latex):
-            text = new(match) if callable(new) else new
-            yield (
-                f"{kind} in {latex[max(0, match.start() - 10) :][:20]}",
-                latex[: match.start()] + text + latex[match.end() :],
-            )
-
-
 @pytest.mark.parametrize("name", CHECKS)
 def test_single_alterations_are_caught(name):
     latex, check = DISPLAYS[name].latex, CHECKS[name]
@@ -113,4 +65,4 @@ def test_single_alterations_are_caught(name):
 
 
 def test_ledger_page_is_current():
-    assert PAGE.read_text("utf8") == page(), "run: python -m tests.equation_ledger"
+    assert PAGE.read_text("utf8") == page(), "run: python -m tests.ledger"

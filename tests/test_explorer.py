@@ -13,6 +13,7 @@ import scipy.stats
 from ddpm_lib.config import InputError
 from ddpm_lib.explorer import SCRIPT, TARGETS, Mixture, ReverseExplorer, ScheduleExplorer, pictures, prior_kl
 from ddpm_lib.explorer.mixture import reverse_step
+from ddpm_lib.explorer.script import FOLDER, PARTS
 
 
 @pytest.mark.parametrize("alpha_bar", [4e-5, 0.1, 0.9])
@@ -148,7 +149,13 @@ def test_colab_gets_the_widget_alone(monkeypatch):
 
 
 def test_script_needs_nothing_else():
-    assert not re.search(r"https?://(?!www\.w3\.org/)|\bimport\s|\brequire\(", SCRIPT.read_text("utf-8"))
+    assert not re.search(r"https?://(?!www\.w3\.org/)|\bimport\s|\brequire\(", SCRIPT)
+
+
+def test_every_module_of_the_front_end_is_in_the_script_once():
+    assert sorted(PARTS) == sorted(path.stem for path in FOLDER.glob("*.js"))
+    for part in PARTS:
+        assert SCRIPT.count((FOLDER / f"{part}.js").read_text("utf-8")) == 1
 
 
 def test_widgets_through_a_kernel():
@@ -168,5 +175,5 @@ def test_widgets_through_a_kernel():
     ):
         state = states[data["application/vnd.jupyter.widget-view+json"]["model_id"]]["state"]
         assert {key: state[key] for key in expected} == expected
-        assert state["_esm"].startswith(SCRIPT.read_text("utf-8"))
+        assert state["_esm"].startswith(SCRIPT)
     assert views[0]["text/html"] == ScheduleExplorer("cosine", t=7).to_html()

@@ -3,7 +3,6 @@
 import functools
 import http.server
 import itertools
-import shutil
 import threading
 
 import numpy as np
@@ -23,7 +22,7 @@ PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Expl
 def folder(tmp_path_factory):
     """A folder with pages and the script, as the book has them."""
     folder = tmp_path_factory.mktemp("pages")
-    shutil.copy(SCRIPT, folder)
+    (folder / "explorers.js").write_text(SCRIPT, "utf-8")
     bodies = {
         "schedule": ScheduleExplorer().to_html(),
         "reverse": ReverseExplorer().to_html(),

@@ -7,6 +7,7 @@ import sys
 import pytest
 
 LIBRARY = pathlib.Path(__file__).parents[1] / "ddpm_lib"
+BOOK = LIBRARY.parent / "book"
 
 # What each module may import beside the standard library and `config.InputError`.
 MAY_IMPORT = {
@@ -28,7 +29,7 @@ MAY_IMPORT = {
     },
     "checkpoints": {"keras", "numpy", "config", "schedules", "diffusion", "unet", "hardware", "training"},
     "evaluation": {"keras", "numpy", "scipy", "schedules", "diffusion", "sampling", "images", "evaluation"},
-    "exercises": {"numpy", "schedules"},
+    "exercises": {"numpy", "schedules", "exercises"},
     "explorer": {
         *("numpy", "matplotlib", "PIL", "skimage", "anywidget", "traitlets"),
         *("schedules", "images", "explorer"),
@@ -72,6 +73,26 @@ def test_imports_follow_the_picture(path):
     assert room(path) in MAY_IMPORT, f"a new room: say in MAY_IMPORT what {room(path)} may import"
     forbidden = imports(path) - MAY_IMPORT[room(path)]
     assert not forbidden, f"{path.name} must not import {sorted(forbidden)}"
+
+
+def is_chapter(path):
+    """Say whether a file holds what belongs to one chapter: there is a chapter of its name."""
+    return any(BOOK.glob(f"[0-9]*_{path.stem}.md"))
+
+
+CHAPTERS = [
+    path
+    for folder in ("ddpm_lib/exercises", "tests/exercises", "tests/ledger")
+    for path in sorted((LIBRARY.parent / folder).glob("*.py"))
+    if is_chapter(path)
+]
+
+
+@pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: str(path.relative_to(LIBRARY.parent)))
+def test_a_chapter_imports_no_other_chapter(path):
+    found = [node.module for node in ast.walk(ast.parse(path.read_text("utf8"))) if isinstance(node, ast.ImportFrom)]
+    rooms = {".".join(other.relative_to(LIBRARY.parent).with_suffix("").parts) for other in CHAPTERS}
+    assert not rooms & set(found)
 
 
 def test_the_picture_has_no_cycle():

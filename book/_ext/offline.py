@@ -7,7 +7,7 @@ import pathlib
 
 from sphinx.util.fileutil import copy_asset
 
-EXPLORER = pathlib.Path(__file__).parents[2] / "ddpm_lib" / "explorer"
+from ddpm_lib.explorer import SCRIPT
 
 
 def setup(app):
@@ -23,10 +23,7 @@ def prepare_page(app, pagename, templatename, context, doctree):
     for kind in ("script_files", "css_files"):
         context[kind][:] = [file for file in context[kind] if not is_thebe(file)]
     if "<ddpm-" in context.get("body", ""):
-        for path in sorted(EXPLORER.glob("*.js")):
-            app.add_js_file(f"explorer/{path.name}", loading_method="defer")
-        for path in sorted(EXPLORER.glob("*.css")):
-            app.add_css_file(f"explorer/{path.name}")
+        app.add_js_file("explorers.js", loading_method="defer")
 
 
 def is_thebe(file):
@@ -36,13 +33,11 @@ def is_thebe(file):
 
 
 def copy_scripts(app, exception):
-    """Copy the explorers' front end and MathJax (its TeX input, its fonts, its accessibility tools) into the book."""
+    """Write the explorers' script and copy MathJax (TeX input, fonts, accessibility tools) into the book."""
     if exception or app.builder.format != "html":
         return
     static = pathlib.Path(app.outdir) / "_static"
-    for pattern in ("*.js", "*.css"):
-        for path in EXPLORER.glob(pattern):
-            copy_asset(path, static / "explorer")
+    (static / "explorers.js").write_text(SCRIPT, "utf8")
     # The package is named with hyphens, so it can be found but not imported by a statement.
     package = importlib.util.find_spec("sphinx-mathjax-offline").submodule_search_locations[0]
     mathjax = pathlib.Path(package) / "static" / "mathjax"

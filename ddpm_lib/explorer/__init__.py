@@ -3,6 +3,7 @@
 from ddpm_lib.explorer.film import Film
 from ddpm_lib.explorer.mixture import TARGETS, Mixture
 from ddpm_lib.explorer.numbers import prior_kl
-from ddpm_lib.explorer.widgets import SCRIPT, ReverseExplorer, ScheduleExplorer
+from ddpm_lib.explorer.script import SCRIPT
+from ddpm_lib.explorer.widgets import ReverseExplorer, ScheduleExplorer
 
 __all__ = ["SCRIPT", "TARGETS", "Film", "Mixture", "ReverseExplorer", "ScheduleExplorer", "prior_kl"]

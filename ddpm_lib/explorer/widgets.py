@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import html
 import json
-import pathlib
 import sys
 
 import anywidget
@@ -15,14 +14,14 @@ import traitlets
 from ddpm_lib.config import InputError
 from ddpm_lib.explorer import figures, pictures
 from ddpm_lib.explorer.mixture import TARGETS, Mixture
+from ddpm_lib.explorer.script import SCRIPT
 from ddpm_lib.schedules import build_schedule
 
-SCRIPT = pathlib.Path(__file__).with_name("explorers.js")
 KINDS = ("linear", "cosine", "sigmoid")
 
 
 class _Explorer(anywidget.AnyWidget):
-    """A custom element of `explorers.js` with a trait for each of its attributes."""
+    """A custom element of the script with a trait for each of its attributes."""
 
     tag = ""
     settings: tuple[str, ...] = ()  # traits that sliders move
@@ -78,7 +77,7 @@ class ScheduleExplorer(_Explorer):
         InputError: if a setting is unknown or out of range.
     """
 
-    _esm = SCRIPT.read_text("utf-8") + 'export default globalThis.ddpmExplorers.widget("ddpm-schedule-explorer");\n'
+    _esm = SCRIPT + 'export default globalThis.ddpmExplorers.widget("ddpm-schedule-explorer");\n'
     tag = "ddpm-schedule-explorer"
     settings = ("kind", "num_steps", "t", "beta_start", "beta_end", "picture")
     data = ("pictures",)
@@ -131,7 +130,7 @@ class ReverseExplorer(_Explorer):
         InputError: if a setting is unknown or out of range.
     """
 
-    _esm = SCRIPT.read_text("utf-8") + 'export default globalThis.ddpmExplorers.widget("ddpm-reverse-explorer");\n'
+    _esm = SCRIPT + 'export default globalThis.ddpmExplorers.widget("ddpm-reverse-explorer");\n'
     tag = "ddpm-reverse-explorer"
     settings = ("target", "sampler", "variance", "eta", "num_steps", "kind", "step")
     data = ("targets",)

@@ -1,25 +1,22 @@
-"""Reads the LaTeX of the book's display equations and evaluates it, so that a printed formula can be tested.
+"""Reads the LaTeX of the book and evaluates it, so that a printed formula can be tested.
 
-`displays()` finds the equations in the chapters. `statements(latex)` splits one into chains such as a = b = c, and
-`value(latex, world)` evaluates one member. A world gives every name its meaning: a number, a table that is called
-with the subscripts, or a random variable. Anything the reader does not know is an error, never a guess.
+`statements(latex)` splits an equation into chains such as a = b = c, and `value(latex, world)` evaluates one member.
+A world gives every name its meaning: a number, a table that is called with the subscripts, or a random variable.
+Anything the reader does not know is an error, never a guess.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import math
 import operator
-import pathlib
 import re
 
-import jupytext
 import numpy as np
 import sympy
 
-BOOK = pathlib.Path(__file__).parents[1] / "book"
-DISPLAY = re.compile(r"(?:<!-- step: ([a-z0-9-]+) -->\n)?^\$\$\n(.*?)\n\$\$(?: \(([a-z0-9-]+)\))?$", re.M | re.S)
+from tests.ledger.variables import World, condition, covariance
+
 RELATIONS = {"=", "<", ">", r"\approx", r"\sim", r"\propto", r"\le", r"\ge"}
 SPACES = {r"\,", r"\;", r"\:", r"\!", r"\left", r"\right", r"\big", r"\Big", r"\bigl", r"\bigr", r"\Bigl", r"\Bigr"}
 OPENING, CLOSING = {"(": ")", "[": "]", "{": "}", r"\{": r"\}"}, {")", "]", "}", r"\}"}
@@ -29,30 +26,6 @@ FUNCTIONS = {r"\log": "log", r"\exp": "exp", r"\cos": "cos", r"\sin": "sin", r"\
 
 class ReadingError(ValueError):
     """The equation uses something that the reader or the world does not know."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Display:
-    """One display equation: the chapter's name, its label or its name as a step, and the LaTeX between the $$."""
-
-    chapter: str
-    name: str | None
-    latex: str
-    is_step: bool
-
-
-def displays(text: str | None = None, chapter: str = "") -> list[Display]:
-    """Find the display equations of one chapter's text, or of all chapters in reading order."""
-    if text is None:
-        sources = sorted(BOOK.glob("[0-9]*.md"))
-        return [display for path in sources for display in displays(path.read_text("utf8"), path.stem)]
-    found = []
-    for cell in jupytext.reads(text, fmt="md:myst").cells:
-        if cell.cell_type == "markdown":
-            found += [Display(chapter, m[1] or m[3], m[2], m[1] is not None) for m in DISPLAY.finditer(cell.source)]
-            assert cell.source.count("$$") == 2 * len(DISPLAY.findall(cell.source)), f"{chapter}: a $$ out of place"
-            assert "{math}" not in cell.source, f"{chapter}: write $$, which Colab shows too, not the math directive"
-    return found
 
 
 def statements(latex: str) -> list[list[tuple[str | None, list[str]]]]:
@@ -100,88 +73,6 @@ def value(member: list[str], world: World, random: bool = False):
     if reader.position != len(member):
         raise ReadingError(f"cannot read on at {' '.join(member[reader.position :])}")
     return node(world.names | world.random if random else world.names, world)
-
-
-class Linear:
-    """A random variable: a mean plus a linear combination of independent standard normal sources, with one draw."""
-
-    __array_priority__ = 1
-
-    def __init__(self, mean, weights, draw):
-        self.mean, self.weights, self.draw = mean, np.asarray(weights), draw
-
-    @property
-    def value(self):
-        """The value in this draw."""
-        return self.mean + (self.weights * self.draw).sum()
-
-    def __add__(self, other):
-        other = other if isinstance(other, Linear) else Linear(other, 0 * self.weights, self.draw)
-        return Linear(self.mean + other.mean, self.weights + other.weights, self.draw)
-
-    def __mul__(self, factor):
-        return Linear(self.mean * factor, self.weights * factor, self.draw)
-
-    __radd__, __rmul__ = __add__, __mul__
-
-    def __neg__(self):
-        return self * -1
-
-    def __sub__(self, other):
-        return self + -1 * other
-
-    def __rsub__(self, other):
-        return -self + other
-
-    def __truediv__(self, number):
-        return self * (1 / number)
-
-
-def covariance(first: Linear, second: Linear):
-    """The covariance of two random variables."""
-    return (first.weights * second.weights).sum()
-
-
-def gaussian_density(values, means, covariances):
-    """The density of a multivariate Gaussian, from its definition."""
-    values, means, covariances = np.atleast_1d(values), np.atleast_1d(means), np.atleast_2d(covariances)
-    distance = values - means
-    exponent = -0.5 * distance @ np.linalg.solve(covariances, distance)
-    return math.exp(exponent) / math.sqrt((2 * math.pi) ** len(values) * np.linalg.det(covariances))
-
-
-def condition(targets: list[Linear], given: list[Linear]) -> tuple[np.ndarray, np.ndarray]:
-    """The means and covariances of `targets`, given the drawn values of `given`, from their joint Gaussian."""
-    joint = np.array([[covariance(a, b) for b in targets + given] for a in targets + given], dtype=float)
-    cut = len(targets)
-    gain = joint[:cut, cut:] @ np.linalg.inv(joint[cut:, cut:]) if given else np.zeros((cut, 0))
-    surprise = np.array([variable.value - variable.mean for variable in given])
-    means = np.array([variable.mean for variable in targets]) + gain @ surprise
-    return means, joint[:cut, :cut] - gain @ joint[cut:, :cut]
-
-
-def conditional_density(targets: list[Linear], given: list[Linear]) -> float:
-    """The density of `targets` at their drawn values, given those of `given`."""
-    return gaussian_density([variable.value for variable in targets], *condition(targets, given))
-
-
-@dataclasses.dataclass
-class World:
-    """What the names of an equation mean.
-
-    Args:
-        names: numbers, tables (called with subscripts), functions (called with arguments), by their LaTeX.
-        random: the names that are random variables inside Var, Cov, a law or a density q; also tables.
-        quadrature: the names that an expectation E runs over, each with nodes and weights.
-        density: what q(targets | given) means; by default conditioning of jointly Gaussian variables.
-        symbolic: whether the numbers are SymPy expressions.
-    """
-
-    names: dict
-    random: dict = dataclasses.field(default_factory=dict)
-    quadrature: dict = dataclasses.field(default_factory=dict)
-    density: object = conditional_density
-    symbolic: bool = False
 
 
 def _apply(name, number):

@@ -1,0 +1,86 @@
+// The look of every explorer, light and dark, narrow and wide.
+
+const STYLE = `
+:host { display: block; margin: 1.25rem 0; container-type: inline-size; color-scheme: light;
+  --paper: #fff; --ink: #1c2530; --soft: #5a6675; --line: #d5dbe2; --fill: #f3f5f8;
+  --blue: #0067a8; --orange: #b84a00; --warn: #fff4e5; }
+:host([dark]) { color-scheme: dark; --paper: #161b22; --ink: #e6ebf1; --soft: #a3afbd; --line: #39424e; --fill: #212933;
+  --blue: #62b8f5; --orange: #f5a04e; --warn: #3a2a14; }
+* { box-sizing: border-box; }
+.card { background: var(--paper); color: var(--ink); border: 1px solid var(--line); border-radius: 10px; padding: 14px 16px;
+  font: 14px/1.45 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; font-variant-numeric: tabular-nums; }
+header { display: flex; gap: 8px 12px; align-items: center; flex-wrap: wrap; margin-bottom: 12px; }
+header strong { font-size: 15px; flex: 1; min-width: 60%; }
+i { font-family: "STIX Two Math", Cambria, Georgia, serif; font-size: 1.06em; }
+sub { font-size: .72em; line-height: 0; }
+button, select { font: inherit; color: inherit; background: var(--fill); border: 1px solid var(--line); border-radius: 6px;
+  padding: 3px 10px; min-height: 30px; cursor: pointer; }
+button:hover, select:hover { border-color: var(--soft); }
+button.main { background: var(--blue); border-color: var(--blue); color: var(--paper); min-width: 84px; font-weight: 600; }
+:focus-visible { outline: 2px solid var(--blue); outline-offset: 2px; }
+fieldset { border: 0; margin: 0; padding: 0; display: flex; }
+legend { position: absolute; clip-path: inset(50%); width: 1px; height: 1px; overflow: hidden; }
+.choice { position: relative; }
+.choice input { position: absolute; inset: 0; width: 100%; height: 100%; margin: 0; opacity: 0; cursor: pointer; }
+.choice span { display: block; padding: 3px 11px; border: 1px solid var(--line); margin-left: -1px; background: var(--fill);
+  min-height: 30px; }
+.choice:first-of-type span { border-radius: 6px 0 0 6px; margin-left: 0; }
+.choice:last-of-type span { border-radius: 0 6px 6px 0; }
+.choice :checked + span { background: var(--blue); border-color: var(--blue); color: var(--paper); }
+.choice :focus-visible + span { outline: 2px solid var(--blue); outline-offset: 2px; }
+.sliders { display: grid; gap: 4px 28px; margin: 12px 0; }
+.slider { display: grid; grid-template-columns: 92px 1fr 62px; gap: 10px; align-items: center; min-height: 30px; }
+.slider output { text-align: right; }
+header strong { order: -2; }
+header > button { order: -1; }
+.slider[data-off] { opacity: .55; }
+input[type=range] { width: 100%; margin: 0; accent-color: var(--blue); min-height: 24px; cursor: pointer; }
+select, button, .choice span, input[type=range] { touch-action: manipulation; }
+figure { margin: 0; min-width: 0; }
+figcaption { color: var(--soft); font-size: 12.5px; white-space: nowrap; }
+figcaption b { color: var(--ink); font-weight: 600; }
+svg { display: block; width: 100%; height: 112px; cursor: ew-resize; touch-action: pan-y; overflow: visible; }
+svg text { font: 11px system-ui, sans-serif; fill: var(--soft); font-variant-numeric: tabular-nums; }
+.frame { fill: none; stroke: var(--line); }
+.guide { stroke: var(--line); stroke-dasharray: 2 3; }
+.curve { fill: none; stroke: var(--blue); stroke-width: 2; stroke-linejoin: round; }
+.start { fill: none; stroke: var(--soft); stroke-width: 1; opacity: .75; }
+.dashed { fill: none; stroke: var(--orange); stroke-width: 1.5; stroke-dasharray: 4 3; }
+.now { stroke: var(--ink); stroke-width: 1; }
+.dot { fill: var(--orange); stroke: var(--paper); stroke-width: 1.5; }
+canvas { display: block; width: 100%; border-radius: 4px; }
+.sharp { image-rendering: pixelated; }
+dl { display: grid; grid-template-columns: repeat(auto-fill, minmax(76px, 1fr)); gap: 4px 10px; margin: 12px 0; }
+dt { color: var(--soft); font-size: 12.5px; height: 20px; line-height: 20px; white-space: nowrap; }
+dd { margin: 0; font-weight: 600; }
+p { margin: 10px 0 0; }
+.warn { background: var(--warn); border-left: 3px solid var(--orange); border-radius: 4px; padding: 6px 10px; }
+.hint { color: var(--soft); font-size: 13px; }
+.said { position: absolute; clip-path: inset(50%); width: 1px; height: 1px; overflow: hidden; white-space: nowrap; }
+.view { display: grid; gap: 12px 18px; grid-template: "picture table" "sliders sliders" "charts charts" "strip strip" / 128px minmax(0, 1fr); }
+.charts { display: grid; gap: 10px 14px; grid-template-columns: 1fr 1fr; }
+.picture { grid-area: picture; }
+.view .charts { grid-area: charts; }
+.view .sliders { grid-area: sliders; margin: 0; }
+.view dl { grid-area: table; margin: 0; align-content: start; }
+.strip { grid-area: strip; display: grid; grid-template-columns: repeat(8, 1fr); gap: 4px; cursor: pointer; text-align: center; }
+.strip .near canvas { outline: 2px solid var(--orange); outline-offset: 1px; }
+.stage { height: 300px; border-radius: 4px; }
+.play { display: flex; gap: 8px; align-items: center; margin-top: 10px; }
+.play { flex-wrap: wrap; }
+.play .slider { flex: 1 1 240px; grid-template-columns: auto 1fr 84px; }
+.wide { grid-template-columns: 1fr 1fr; }
+header .slider { flex: 1 1 190px; grid-template-columns: auto 1fr 40px; }
+[hidden] { display: none !important; }
+@container (min-width: 600px) {
+  .view { grid-template: "picture charts" "strip strip" "sliders sliders" "table table" / 208px minmax(0, 1fr); }
+  dl { grid-template-columns: repeat(6, auto); justify-content: space-between; }
+  .wide { grid-template-columns: repeat(4, auto); }
+  .sliders { grid-template-columns: 1fr 1fr; }
+  header > button { order: 1; }
+  header strong { min-width: 0; }
+  .strip { gap: 8px; }
+  .stage { height: 340px; }
+}
+@media print { button, .sliders, .play { display: none; } }
+`;

@@ -1,0 +1,22 @@
+"""The equation ledger: for every display equation of the book, where its code is, how it is checked, known mutants.
+
+The checks of a chapter lie in the module of its name.
+"""
+
+from __future__ import annotations
+
+import importlib
+
+from tests.ledger.checking import Check
+
+CHAPTERS = (
+    "noising",
+    "closed_form",
+    "posterior",
+    "first_model",
+    "training_on_faces",
+    "what_it_learned",
+)
+CHECKS: dict[str, Check] = {}
+for _chapter in CHAPTERS:
+    CHECKS |= importlib.import_module(f"{__name__}.{_chapter}").CHECKS
