@@ -35,7 +35,7 @@ MAY_IMPORT = {
     },
     "cli": {
         *("keras", "numpy", "tqdm"),
-        *("config", "images", "hardware", "cost", "sampling", "data", "training", "checkpoints", "evaluation"),
+        *("config", "images", "hardware", "cost", "sampling", "data", "training", "checkpoints", "evaluation", "cli"),
     },
 }
 FILES = sorted(LIBRARY.rglob("*.py"))
