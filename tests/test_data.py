@@ -24,7 +24,7 @@ from PIL import Image
 
 from ddpm_lib import data
 from ddpm_lib.config import DataConfig, InputError, UNetConfig
-from ddpm_lib.data import Batches, load_images, open_prepared, prepare
+from ddpm_lib.data import Batches, load_images, open_prepared, prepare, preparing
 
 REAL_DATA = Path(os.environ.get("DDPM_DATA_DIR", "nowhere"))
 
@@ -254,8 +254,8 @@ def test_the_share_of_bad_pictures_named_is_always_enough(num_bad):
     skipped = [{"name": "a", "reason": "b"}] * num_bad
     for num_files in range(100, 1100, 17):
         with pytest.raises(InputError) as caught:
-            data._judge(skipped, num_files, 0.0)
-        data._judge(skipped, num_files, float(str(caught.value).split()[-1]))
+            preparing._judge(skipped, num_files, 0.0)
+        preparing._judge(skipped, num_files, float(str(caught.value).split()[-1]))
 
 
 def test_no_usable_picture_at_all_is_an_error_whatever_is_allowed(source, cache):
@@ -366,8 +366,8 @@ def test_the_same_source_and_settings_are_prepared_once(source, cache, capsys, m
     first = prepare(source, 32, cache_dir=cache, progress=False)
     capsys.readouterr()
     with monkeypatch.context() as context:
-        context.setattr(data, "_load_picture", lambda *_: pytest.fail("a picture was decoded again"))
-        context.setattr(data, "_sole_writer", lambda *_: pytest.fail("reading needs no right to write"))
+        context.setattr(preparing, "load_picture", lambda *_: pytest.fail("a picture was decoded again"))
+        context.setattr(preparing, "_sole_writer", lambda *_: pytest.fail("reading needs no right to write"))
         assert prepare(source, 32, cache_dir=cache, progress=False) == first
     assert "Using 3 images prepared before (0 skipped)" in capsys.readouterr().err
     assert prepare(source, 16, cache_dir=cache, progress=False) != first
@@ -419,7 +419,7 @@ def test_damaged_result_is_not_used_but_made_again(source, cache, damage):
 
 def test_preparation_stopped_with_ctrl_c_leaves_nothing_behind(source, cache, monkeypatch):
     pixels = noise_pictures(source, 300)
-    load, loaded = data._load_picture, iter(range(200))
+    load, loaded = preparing.load_picture, iter(range(200))
 
     def load_or_stop(*arguments):
         if next(loaded, None) is None:
@@ -427,7 +427,7 @@ def test_preparation_stopped_with_ctrl_c_leaves_nothing_behind(source, cache, mo
         return load(*arguments)
 
     with monkeypatch.context() as context:
-        context.setattr(data, "_load_picture", load_or_stop)
+        context.setattr(preparing, "load_picture", load_or_stop)
         with pytest.raises(KeyboardInterrupt):
             prepare(source, 32, cache_dir=cache, progress=False)
     assert [path.name for path in cache.iterdir()] == ["prepare.lock"]
@@ -458,15 +458,15 @@ def test_killed_preparation_is_never_taken_for_a_whole_one(source, cache):
     pixels = noise_pictures(source, 400)
     script = f"""
 import os, signal
-from ddpm_lib import data
-load = data._load_picture
+from ddpm_lib.data import preparing
+load = preparing.load_picture
 loaded = iter(range(300))
 def load_or_die(*arguments):
     if next(loaded, None) is None:
         os.kill(os.getpid(), signal.SIGKILL)
     return load(*arguments)
-data._load_picture = load_or_die
-data.prepare({str(source)!r}, 32, cache_dir={str(cache)!r}, progress=False)
+preparing.load_picture = load_or_die
+preparing.prepare({str(source)!r}, 32, cache_dir={str(cache)!r}, progress=False)
 """
     assert subprocess.run([sys.executable, "-c", script], stderr=subprocess.DEVNULL).returncode == -signal.SIGKILL
     assert list(cache.glob("*.partial"))
@@ -479,7 +479,7 @@ data.prepare({str(source)!r}, 32, cache_dir={str(cache)!r}, progress=False)
 def test_two_preparations_at_once_do_the_work_once(source, cache, monkeypatch):
     pixels = noise_pictures(source, 5)
     decoding, waiting, loaded = threading.Event(), threading.Event(), []
-    load = data._load_picture
+    load = preparing.load_picture
 
     def load_slowly(*arguments):
         decoding.set()
@@ -487,8 +487,8 @@ def test_two_preparations_at_once_do_the_work_once(source, cache, monkeypatch):
         loaded.append(1)
         return load(*arguments)
 
-    monkeypatch.setattr(data, "_load_picture", load_slowly)
-    monkeypatch.setattr(data, "_say", lambda line: waiting.set() if line.startswith("Waiting") else None)
+    monkeypatch.setattr(preparing, "load_picture", load_slowly)
+    monkeypatch.setattr(preparing, "_say", lambda line: waiting.set() if line.startswith("Waiting") else None)
     results = []
     threads = [threading.Thread(target=lambda: results.append(prepared(source, cache))) for _ in range(2)]
     threads[0].start()

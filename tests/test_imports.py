@@ -21,7 +21,7 @@ MAY_IMPORT = {
     "hardware": {"keras", "numpy", "config", "tensorflow", "jax", "torch"},
     "distribution": {"keras", "tensorflow", "jax", "torch"},
     "sampling": {"keras", "numpy", "tqdm", "schedules", "diffusion", "hardware"},
-    "data": {"keras", "numpy", "PIL", "sklearn", "tqdm", "config", "images", "ddpm_lib"},
+    "data": {"keras", "numpy", "PIL", "sklearn", "tqdm", "config", "images", "data", "ddpm_lib"},
     "training": {
         *("keras", "numpy", "matplotlib"),
         *("config", "schedules", "images", "diffusion", "unet", "hardware", "sampling", "data"),
