@@ -16,6 +16,7 @@ import pytest
 from PIL import Image
 
 from ddpm_lib import checkpoints, cli, sampling
+from ddpm_lib.cli import info, train
 
 ROOT = pathlib.Path(__file__).parents[1]
 TRAIN = ["train", "--batch_size", "8", "--steps_per_epoch", "2", "--seed", "3"]
@@ -201,7 +202,7 @@ def test_an_unknown_backend_is_one_line(monkeypatch, capsys):
 def test_runs_without_a_name_get_new_folders(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with ThreadPoolExecutor(8) as threads:  # eight runs that start at once
-        folders = list(threads.map(cli._new_folder, ["digits16"] * 8))
+        folders = list(threads.map(train._new_folder, ["digits16"] * 8))
     assert sorted(map(str, folders)) == ["runs/digits16", *(f"runs/digits16-{number}" for number in range(2, 9))]
     assert all(folder.is_dir() for folder in folders)
 
@@ -273,7 +274,7 @@ def test_a_full_memory_is_one_line(monkeypatch, capsys):
     def fill_memory(flags):
         raise RuntimeError("RESOURCE_EXHAUSTED: OOM when allocating tensor with shape[16,8,1024,1024]")
 
-    monkeypatch.setattr(cli, "_info", fill_memory)
+    monkeypatch.setattr(info, "run", fill_memory)
     assert "--batch_size" in refused(capsys, "info")
 
 

@@ -22,7 +22,7 @@ MAY_IMPORT = {
     "hardware": {"keras", "numpy", "config", "tensorflow", "jax", "torch"},
     "distribution": {"keras", "tensorflow", "jax", "torch"},
     "sampling": {"keras", "numpy", "tqdm", "schedules", "diffusion", "hardware"},
-    "data": {"keras", "numpy", "PIL", "sklearn", "tqdm", "config", "images", "ddpm_lib"},
+    "data": {"keras", "numpy", "PIL", "sklearn", "tqdm", "config", "images", "data", "ddpm_lib"},
     "training": {
         *("keras", "numpy", "matplotlib"),
         *("config", "schedules", "images", "diffusion", "unet", "hardware", "sampling", "data"),
@@ -36,7 +36,7 @@ MAY_IMPORT = {
     },
     "cli": {
         *("keras", "numpy", "tqdm"),
-        *("config", "images", "hardware", "cost", "sampling", "data", "training", "checkpoints", "evaluation"),
+        *("config", "images", "hardware", "cost", "sampling", "data", "training", "checkpoints", "evaluation", "cli"),
     },
 }
 FILES = sorted(LIBRARY.rglob("*.py"))

@@ -52,6 +52,13 @@ def pyproject():
     return tomllib.loads((ROOT / "pyproject.toml").read_text("utf8"))["project"]
 
 
+def test_every_folder_of_the_library_is_installed():
+    """An editable installation has them all, whatever the list says."""
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text("utf8"))["tool"]["setuptools"]["packages"]
+    folders = {".".join(path.parent.relative_to(ROOT).parts) for path in (ROOT / "ddpm_lib").rglob("__init__.py")}
+    assert sorted(listed) == sorted(folders | {"ddpm_lib.shipped"})  # the latter lies in data/checkpoints
+
+
 def constraints():
     """Read `constraints.txt` as {canonical name: requirement}."""
     lines = (ROOT / "constraints.txt").read_text("utf8").splitlines()

@@ -17,6 +17,7 @@ import pytest
 
 import ddpm_lib
 from ddpm_lib import checkpoints, cli, data, images, training
+from ddpm_lib.cli import generate
 from ddpm_lib.config import PRESETS, InputError
 from tests.test_cli import refused, run
 from tests.test_training import IMAGES, TINY, callbacks, new_trainer
@@ -103,7 +104,7 @@ def test_the_digits_loss_is_what_the_manifest_says():
 def test_every_model_that_the_texts_name_is_shipped():
     texts = [path.read_text("utf8") for path in (ROOT / "README.md", ROOT / "data/README.md", FOLDER / "README.md")]
     named = {name for text in texts for name in re.findall(r"--model (\w+)(?=\s|`)", text)}
-    assert named and named | {cli.DEFAULT_MODEL} <= set(MANIFEST)
+    assert named and named | {generate.DEFAULT_MODEL} <= set(MANIFEST)
 
 
 def test_backends_draw_the_same_pictures(tmp_path):
@@ -130,8 +131,8 @@ def test_generate_draws_offline_without_a_model_named(tmp_path, monkeypatch, cap
     monkeypatch.setattr(socket.socket, "connect", refuse)
     monkeypatch.chdir(tmp_path)
     assert cli.main(["generate", "--num_samples", "2", "--steps", "2"]) == 0
-    assert cli.DEFAULT_MODEL in capsys.readouterr().out
-    size = ddpm_lib.load(cli.DEFAULT_MODEL).config.unet.image_size
+    assert generate.DEFAULT_MODEL in capsys.readouterr().out
+    size = ddpm_lib.load(generate.DEFAULT_MODEL).config.unet.image_size
     assert np.load(tmp_path / "generated/samples.npz")["images"].shape[:3] == (2, size, size)
 
 

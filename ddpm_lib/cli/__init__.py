@@ -1,0 +1,62 @@
+"""The command line: `ddpm train`, `ddpm generate`, `ddpm export`, `ddpm prepare`, `ddpm info`.
+
+Exit codes: 0; 2 for bad input, with one line that says what is wrong; 130 after Ctrl-C, which saves first. `generate`
+keeps the batches of images that were finished by then.
+
+A command is a file of this folder: its `HELP` of one line, `add_flags(parser)` and `run(flags)`. None imports Keras, or
+what imports it, before it runs: `ddpm --help` needs no backend.
+"""
+
+from __future__ import annotations
+
+import importlib
+import re
+import sys
+
+from ddpm_lib.cli import conventions
+from ddpm_lib.config import InputError
+
+COMMANDS = (  # files of this folder, in the order of the help
+    "train",
+    "generate",
+    "export",
+    "prepare",
+    "info",
+)
+
+
+def _parser() -> conventions.Parser:
+    parser = conventions.Parser(
+        prog="ddpm", description="Denoising diffusion probabilistic models: train, generate, prepare."
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=conventions.Parser)
+    for name in COMMANDS:
+        module = importlib.import_module(f"ddpm_lib.cli.{name}")
+        command = commands.add_parser(name, help=module.HELP)
+        module.add_flags(command)
+        command.set_defaults(run=module.run)
+    return parser
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command and return its exit code.
+
+    Args:
+        arguments: what follows the program's name; by default the process's own.
+    """
+    flags = _parser().parse_args(arguments)
+    try:
+        flags.run(flags)
+    except (InputError, OSError) as error:  # OSError: a full disk, a folder that went away
+        print(f"ddpm {flags.command}: error: {error}", file=sys.stderr)
+        return conventions.BAD_INPUT
+    except KeyboardInterrupt as interrupt:
+        print(f"\nddpm {flags.command}: " + ", ".join(["interrupted", *interrupt.args]), file=sys.stderr)
+        return conventions.INTERRUPTED
+    except Exception as error:
+        # Every backend has its own class for a full memory, so the message decides.
+        if not re.search("out of memory|OOM|RESOURCE_EXHAUSTED", f"{type(error).__name__} {error}", re.IGNORECASE):
+            raise
+        print(f"ddpm {flags.command}: error: out of memory; try a smaller --batch_size", file=sys.stderr)
+        return conventions.BAD_INPUT
+    return 0

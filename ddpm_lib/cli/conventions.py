@@ -1,0 +1,120 @@
+"""What all commands share: how flags are spelled, which numbers they take, how Keras starts, how a command ends."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import math
+import os
+import pathlib
+import sys
+import tempfile
+
+from ddpm_lib.config import InputError
+
+# Before Keras is imported anywhere: TensorFlow greets every process with a dozen lines.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+BAD_INPUT, INTERRUPTED = 2, 130  # exit codes
+
+# Help of every --model that takes more than a checkpoint.
+MODEL = "a checkpoint, an exported file, or the name of a model that comes with the project"
+
+
+class Parser(argparse.ArgumentParser):
+    """Spells a flag in two ways, and meets a mistake with one line."""
+
+    def error(self, message):
+        """End with one line and exit code 2."""
+        self.exit(BAD_INPUT, f"{self.prog}: error: {message} (see {self.prog} --help)\n")
+
+    def flag(self, name, **options):
+        """Add --a_b, also accepted as --a-b."""
+        spellings = dict.fromkeys([f"--{name}", f"--{name.replace('_', '-')}"])
+        return self.add_argument(*spellings, dest=name, **options)
+
+
+def number_type(kind, least, allow_least=True, most=math.inf):
+    """Make a type of flag: a finite int or float between two bounds."""
+
+    def parse(text):
+        try:
+            value = kind(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
+        if not math.isfinite(value):
+            raise argparse.ArgumentTypeError(f"{text} is not a finite number")
+        if value > most:
+            raise argparse.ArgumentTypeError(f"{text} must be at most {most}")
+        if value < least or (value == least and not allow_least):
+            raise argparse.ArgumentTypeError(f"{text} must be {'at least' if allow_least else 'more than'} {least}")
+        return value
+
+    return parse
+
+
+COUNT = number_type(int, 1)
+SEED = number_type(int, 0, most=2**32 - 1)  # what the random generators of all backends take
+
+
+def add_data_flags(parser):
+    """Add the flags that say where images are, for commands that may prepare them."""
+    parser.flag("data_dir", metavar="PATH", help="archive or folder of images, for celeba and folder")
+    parser.flag("cache_dir", metavar="PATH", help="where prepared images are kept (default: the user's cache folder)")
+    parser.flag(
+        "max_bad_fraction",
+        type=number_type(float, 0.0),
+        default=0.01,
+        metavar="SHARE",
+        help="share of unreadable images to put up with (default: 0.01)",
+    )
+
+
+def import_keras():
+    """Import Keras in silence, or say in one line why it cannot be. Every command that computes begins with this."""
+    backend = os.environ.get("KERAS_BACKEND")
+    if backend not in (None, "", "tensorflow", "jax", "torch"):
+        raise InputError(f"KERAS_BACKEND={backend} is unknown: choose tensorflow, jax or torch")
+    try:
+        with _held_back_stderr():
+            import keras
+    except ModuleNotFoundError as error:
+        raise InputError(
+            f"{error.name} is not installed: install it, or name another backend, as in KERAS_BACKEND=jax"
+        ) from error
+    return keras
+
+
+@contextlib.contextmanager
+def _held_back_stderr():
+    """Show what is written to file descriptor 2 meanwhile only if something fails.
+
+    TensorFlow's C++ libraries greet before they read any setting. TF_CPP_MIN_LOG_LEVEL=0 shows all of it.
+    """
+    if os.environ.get("TF_CPP_MIN_LOG_LEVEL") != "3" or "keras" in sys.modules:
+        yield
+        return
+    with tempfile.TemporaryFile() as held:
+        terminal = os.dup(2)
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            held.seek(0)
+            os.write(terminal, held.read())
+            raise
+        finally:
+            os.dup2(terminal, 2)
+            os.close(terminal)
+
+
+def make_folder(path):
+    """Make the folder if need be, see that it can be written to, and return its path."""
+    path = pathlib.Path(path)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):  # its name is its own, even when eight runs start at once
+            pass
+    except OSError as error:
+        raise InputError(f"cannot write to the folder {path}: {error.strerror}; name another one with --out") from error
+    return path

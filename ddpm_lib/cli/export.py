@@ -1,0 +1,25 @@
+"""`ddpm export`: write what sampling needs of a checkpoint to a small file."""
+
+import pathlib
+
+from ddpm_lib.cli.conventions import import_keras, make_folder
+
+HELP = "write what sampling needs of a checkpoint to a small file"
+
+
+def add_flags(parser):
+    """Add the flags of this command."""
+    parser.flag("model", required=True, metavar="FILE", help="a checkpoint")
+    parser.flag("out", required=True, metavar="FILE", help="where to write, ending in .npz")
+
+
+def run(flags):
+    """Write the exported file."""
+    import_keras()
+    from ddpm_lib import checkpoints
+
+    checkpoints.read_config(flags.model)
+    make_folder(pathlib.Path(flags.out).parent)
+    checkpoints.export(flags.model, flags.out)
+    size = pathlib.Path(flags.out).stat().st_size
+    print(f"wrote {flags.out}, {size / 1e6:.1f} MB; now try\n  python generate.py --num_samples 16 --model {flags.out}")

@@ -1,0 +1,132 @@
+"""`ddpm generate`: draw images with a trained network, and show how they come about."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pathlib
+
+from ddpm_lib.cli.conventions import COUNT, MODEL, SEED, import_keras, make_folder, number_type
+from ddpm_lib.config import InputError
+
+HELP = "draw images with a trained network"
+DEFAULT_MODEL = "faces"  # what `generate` draws with when no --model is given
+STRIP_FRAMES = (1000, 750, 500, 250, 0)  # the steps at which the trajectory strip looks
+
+
+def add_flags(parser):
+    """Add the flags of this command."""
+    parser.flag("model", metavar="MODEL", help=f"{MODEL} (default: {DEFAULT_MODEL})")
+    parser.flag("num_samples", type=COUNT, default=16, help="(default: 16)")
+    parser.flag(
+        "sampler", choices=["ddpm", "ddim", "dpm++"], default="ddim", help="dpm++ is DPM-Solver++(2M) (default: ddim)"
+    )
+    parser.flag("steps", type=COUNT, help="(default: 50 for ddim, 20 for dpm++, all for ddpm)")
+    parser.flag("eta", type=number_type(float, 0.0), help="share of fresh noise in ddim (default: 0)")
+    parser.flag("seed", type=SEED, default=0, help="of the first image; the next ones count up (default: 0)")
+    parser.flag("batch_size", type=COUNT, default=16, help="images at a time (default: 16)")
+    parser.flag("out", default="generated", metavar="FOLDER", help="(default: generated)")
+    parser.flag("trajectory", action="store_true", help="also save how the first images come about")
+
+
+def run(flags):
+    """Draw the images and write them as a grid and as an array."""
+    import_keras()
+    import numpy as np
+    from tqdm import tqdm
+
+    from ddpm_lib import checkpoints, hardware, images, sampling
+
+    if flags.eta is not None and flags.sampler != "ddim":
+        raise InputError("--eta belongs to --sampler ddim; leave it out, or change the sampler")
+    hardware.enable_memory_growth()
+    if flags.model is None:
+        print(f"no --model given: drawing with the model {DEFAULT_MODEL}, which comes with the project")
+    name = flags.model or DEFAULT_MODEL
+    checkpoints.read_config(name)  # a wrong file is named before anything is written
+    folder = make_folder(flags.out)
+    model = checkpoints.load(name)
+    total = model.schedule.num_steps
+    steps = flags.steps or min({"ddpm": total, "ddim": 50, "dpm++": 20}[flags.sampler], total)
+    if steps > total:
+        raise InputError(f"--steps {steps} is more than the {total} steps the model was trained with")
+    options = {"num_steps": steps}
+    if flags.sampler == "ddim":
+        options["eta"] = flags.eta or 0.0
+    sampler = {
+        "ddpm": sampling.ddpm_sample,
+        "ddim": sampling.ddim_sample,
+        "dpm++": sampling.dpm_solver_pp_sample,
+    }[flags.sampler]
+
+    seeds = range(flags.seed, flags.seed + flags.num_samples)
+    num_batches = -(-flags.num_samples // flags.batch_size)
+    trajectory = Trajectory(total) if flags.trajectory else None
+    with tqdm(total=steps * num_batches, unit="step", desc=f"{flags.sampler}, {steps} steps") as bar:
+
+        def after_step(step):
+            bar.update()
+            if trajectory:
+                trajectory.record(step)
+
+        options |= {"batch_size": flags.batch_size, "callback": after_step}
+        batches = []
+        with contextlib.suppress(KeyboardInterrupt):  # what is finished by then is saved below
+            for first in range(0, flags.num_samples, flags.batch_size):
+                some = seeds[first : first + flags.batch_size]
+                batches.append(sampling.sample_images(model, sampler, some, **options))
+
+    if not batches:
+        raise KeyboardInterrupt(f"kept none of {flags.num_samples} images: the first batch was not finished")
+    pixels = images.to_uint8(np.concatenate(batches))
+    seeds = seeds[: len(pixels)]
+    np.savez_compressed(folder / "samples.npz", images=pixels, seeds=np.array(seeds))
+    scale = max(1, 96 // model.config.unet.image_size)
+    images.save_png(folder / "samples.png", images.make_grid(pixels), scale)
+    written = ["samples.png", "samples.npz"]
+    if trajectory:
+        first = sampling.noise_per_image(seeds[: flags.batch_size], model.image_shape)(-1)
+        trajectory.save(folder, first, scale)
+        written += ["trajectory.png", "trajectory.gif"]
+    if len(pixels) < flags.num_samples:
+        raise KeyboardInterrupt(f"kept {len(pixels)} of {flags.num_samples} images in {folder}")
+    print("wrote " + ", ".join(str(folder / name) for name in written))
+
+
+class Trajectory:
+    """Records how the first images of a run come about, for a strip and a film.
+
+    Args:
+        num_train_steps: T of the schedule; the starting noise is at step T, a clean image at step 0.
+        num_images: how many of the first batch to show.
+        num_frames: about how many frames the film has.
+    """
+
+    def __init__(self, num_train_steps: int, num_images: int = 4, num_frames: int = 60):
+        self.num_train_steps, self.num_images, self.num_frames = num_train_steps, num_images, num_frames
+        self.frames = {}  # paper step (T .. 0) -> (n, H, W, C) float32
+
+    def record(self, step) -> None:
+        """Keep the images after a step of the first batch, in the manner of a sampler's callback."""
+        import keras
+
+        now = step.t_next + 1  # index -1 is the paper's step 0
+        if now not in self.frames:
+            self.frames[now] = keras.ops.convert_to_numpy(step.x[: self.num_images])
+
+    def save(self, folder: str | os.PathLike, x_T, scale: int) -> None:
+        """Write `trajectory.png`, the frames nearest t = 1000, 750, 500, 250 and 0 (of 1000), and `trajectory.gif`."""
+        from ddpm_lib import images
+
+        folder = pathlib.Path(folder)
+        frames = {self.num_train_steps: x_T[: self.num_images], **self.frames}
+        grids = {t: images.make_grid(images.to_uint8(frame), columns=1) for t, frame in frames.items()}
+        wanted = [round(share * self.num_train_steps / 1000) for share in STRIP_FRAMES]
+        # With few steps one frame may be the nearest to several.
+        shown = dict.fromkeys(min(grids, key=lambda t: abs(t - target)) for target in wanted)
+        images.save_strip(folder / "trajectory.png", [grids[t] for t in shown], [f"t = {t}" for t in shown], scale)
+        film = list(frames.values())[:: max(1, len(frames) // self.num_frames)]
+        if film[-1] is not frames[0]:
+            film.append(frames[0])
+        film = [images.make_grid(images.to_uint8(frame)) for frame in film]
+        images.save_gif(folder / "trajectory.gif", film, scale)

@@ -1,0 +1,170 @@
+"""`ddpm train`: start a run, or go on with one."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import pathlib
+import sys
+
+from ddpm_lib.cli.conventions import COUNT, SEED, add_data_flags, import_keras, make_folder, number_type
+from ddpm_lib.config import DEFAULT_PRESETS, PRESETS, InputError, RunConfig
+
+HELP = "train a network (without flags: handwritten digits, minutes on a CPU)"
+
+
+def add_flags(parser):
+    """Add the flags of this command."""
+    parser.flag("dataset", choices=sorted(DEFAULT_PRESETS), help="what to train on (default: digits)")
+    add_data_flags(parser)
+    parser.flag("preset", choices=sorted(PRESETS), help="network and settings (default: what suits the dataset)")
+    parser.flag("epochs", type=COUNT, help="in total, also when resuming")
+    parser.flag("batch_size", type=COUNT)
+    parser.flag("steps_per_epoch", type=COUNT, help="(default: one pass over the data)")
+    parser.flag("lr", type=number_type(float, 0.0, allow_least=False), help="learning rate")
+    parser.flag("precision", choices=["auto", "float32", "mixed_float16", "mixed_bfloat16"], help="(default: auto)")
+    parser.flag("jit", choices=["auto", "on", "off"], help="compile the step with XLA (default: auto, with a GPU)")
+    parser.flag(
+        "rematerialize",
+        action="store_const",
+        const=True,
+        help="less memory, more time: compute blocks again on the way back",
+    )
+    parser.flag("seed", type=SEED)
+    parser.flag("keep", type=COUNT, default=3, help="epoch checkpoints that stay (default: 3)")
+    parser.flag("save_every", type=COUNT, default=1000, metavar="STEPS", help="saves within an epoch (default: 1000)")
+    parser.flag("out", metavar="FOLDER", help="run folder (default: a new one under runs)")
+    parser.flag("resume", metavar="FILE", help="continue the run of this checkpoint")
+
+
+def run(flags):
+    """Train, from the first step or from a checkpoint on, and fill the run folder."""
+    keras = import_keras()
+    from ddpm_lib import checkpoints, data, hardware, training
+
+    hardware.enable_memory_growth()
+    print(hardware.device_report())
+    if flags.resume:
+        trainer, folder = _resumed(flags)
+        config = trainer.run
+    else:
+        precision, reason = hardware.choose_precision(flags.precision or "auto")
+        print(f"precision {precision}: {reason}")
+        config = _new_config(flags, precision, hardware.choose_jit(flags.jit or "auto"))
+        if flags.out:
+            _refuse_existing_run(pathlib.Path(flags.out))
+
+    images = data.load_images(
+        config.data, config.unet, cache_dir=flags.cache_dir, max_bad_fraction=flags.max_bad_fraction
+    )
+    if config.train.batch_size > len(images):
+        raise InputError(f"--batch_size {config.train.batch_size} is more than the {len(images)} images of the dataset")
+    facts = data.describe(images)
+    if flags.resume and facts["sha256"] != config.data.sha256:
+        raise InputError(
+            f"these are not the images of the checkpoint: their sha256 is {facts['sha256'][:12]}..., "
+            f"the checkpoint's is {str(config.data.sha256)[:12]}...; name the right ones with --data_dir"
+        )
+    if not flags.resume:
+        config = config.replace(data=facts)
+        folder = make_folder(flags.out) if flags.out else _new_folder(config.preset)
+        keras.utils.set_random_seed(config.train.seed)  # of the initial weights
+        trainer = training.DiffusionTrainer(config)
+
+    per_epoch = training.steps_per_epoch(config.train, len(images))
+    print(
+        f"{len(images)} images of {config.unet.image_size}x{config.unet.image_size}, "
+        f"{trainer.network.count_params():,} weights, {per_epoch} steps an epoch, run folder {folder}"
+    )
+    if trainer.step >= config.train.epochs * per_epoch:
+        print(f"this run has had {trainer.step // per_epoch} epochs already; name more with --epochs")
+        return
+    (folder / "config.json").write_text(config.to_json())
+    training.fit_run(
+        trainer,
+        images,
+        callbacks=[
+            training.History(folder, per_epoch),
+            checkpoints.SaveCheckpoints(folder, per_epoch, flags.keep, flags.save_every),
+            training.SampleGrid(folder, per_epoch),
+        ],
+        verbose=1 if sys.stdout.isatty() else 2,
+    )
+    last = folder / f"unet_epoch_{len(trainer.rows)}.keras"
+    print(f"done: loss {trainer.rows[-1]['loss']:.4f}; now try\n  python generate.py --num_samples 16 --model {last}")
+
+
+def _new_config(flags, precision, jit) -> RunConfig:
+    dataset = flags.dataset or (PRESETS[flags.preset].data.dataset if flags.preset else "digits")
+    if flags.data_dir and dataset == "digits":
+        raise InputError(f"the digits need no --data_dir {flags.data_dir}: leave it out, or name another --dataset")
+    config = PRESETS[flags.preset or DEFAULT_PRESETS[dataset]]
+    data = {"dataset": dataset, "data_dir": _absolute(flags.data_dir)}
+    train = {"precision": precision, "jit": jit, **_given_train_flags(flags)}
+    if flags.epochs:
+        train["epochs"] = flags.epochs
+    return config.replace(data=data, train=train)
+
+
+def _absolute(path):
+    return str(pathlib.Path(path).expanduser().resolve()) if path else None
+
+
+def _given_train_flags(flags):
+    """The settings among the flags that were given, by their names in `TrainConfig`."""
+    given = {
+        "batch_size": flags.batch_size,
+        "steps_per_epoch": flags.steps_per_epoch,
+        "learning_rate": flags.lr,
+        "seed": flags.seed,
+        "rematerialize": flags.rematerialize,
+    }
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def _new_folder(preset):
+    """A new folder for every run. Making it claims it, so two runs that start at once do not share one."""
+    for number in itertools.count(1):
+        folder = pathlib.Path("runs") / (preset if number == 1 else f"{preset}-{number}")
+        if not folder.exists():
+            make_folder(folder.parent)
+            with contextlib.suppress(FileExistsError):
+                folder.mkdir()
+                return folder
+
+
+def _refuse_existing_run(folder):
+    if folder.is_dir() and any(folder.glob("*.keras")):
+        latest = folder / "latest.keras"
+        raise InputError(f"{folder} holds a run already: continue it with --resume {latest}, or name another --out")
+
+
+def _resumed(flags):
+    from ddpm_lib import checkpoints
+
+    config = checkpoints.read_config(flags.resume)
+    asked = {"preset": (flags.preset, config.preset), "dataset": (flags.dataset, config.data.dataset)}
+    for name, value in _given_train_flags(flags).items():
+        asked["lr" if name == "learning_rate" else name] = (value, getattr(config.train, name))
+    if flags.precision not in (None, "auto"):
+        asked["precision"] = (flags.precision, config.train.precision)
+    if flags.jit not in (None, "auto"):
+        asked["jit"] = (flags.jit, "on" if config.train.jit else "off")
+    for name, (wanted, stored) in asked.items():
+        if wanted is not None and wanted != stored:
+            raise InputError(
+                f"--{name} {wanted} contradicts the checkpoint, which has {name} {stored}: "
+                "leave the flag out, or start a new run"
+            )
+    own_folder = pathlib.Path(flags.resume).parent
+    if flags.out and pathlib.Path(flags.out).resolve() != own_folder.resolve():
+        _refuse_existing_run(pathlib.Path(flags.out))
+    folder = make_folder(flags.out or own_folder)
+    trainer = checkpoints.resume(flags.resume)
+    # What may differ from the first part of the run: how long it goes on, and where the images lie now.
+    changes = {"train": {"epochs": flags.epochs or config.train.epochs}}
+    if flags.data_dir:
+        changes["data"] = {"data_dir": _absolute(flags.data_dir)}
+    trainer.run = config.replace(**changes)
+    print(f"resuming {flags.resume} at step {trainer.step}")
+    return trainer, folder
