@@ -46,7 +46,7 @@ def test_impossible_networks_are_refused():
         RunConfig.from_json("hello")
     with pytest.raises(InputError, match="even"):
         UNetConfig(time_dim=63)
-    with pytest.raises(InputError, match="multiple of 16.*folding 2x2"):
+    with pytest.raises(InputError, match=r"multiple of 16.*folding 2x2"):
         UNetConfig(image_size=72, patch=2)
     with pytest.raises(InputError, match=r"prediction 'score'.*noise, v"):
         DiffusionConfig(prediction="score")
