@@ -12,6 +12,7 @@ LIBRARY = pathlib.Path(__file__).parents[1] / "ddpm_lib"
 MAY_IMPORT = {
     "__init__": {"checkpoints"},
     "config": set(),
+    "course": set(),
     "schedules": {"numpy"},
     "images": {"numpy", "PIL"},
     "diffusion": {"keras", "numpy", "schedules"},
