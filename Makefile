@@ -5,7 +5,7 @@ BIN = .venv/bin
 INSTALL = $(BIN)/pip install --quiet --disable-pip-version-check --no-compile --constraint constraints.txt
 export TF_CPP_MIN_LOG_LEVEL = 3
 
-.PHONY: book test notebooks serve bench clean
+.PHONY: book test quick notebooks serve bench clean
 
 book: .venv/book.stamp
 	$(BIN)/jupyter-book build . --quiet -W -n --keep-going
@@ -16,6 +16,14 @@ test: .venv/test.stamp
 	$(BIN)/ruff format --check .
 	$(BIN)/pytest --numprocesses 2 --dist loadfile --durations 15 \
 		--nbval --nbval-current-env --nbval-sanitize-with tests/nbval_sanitize.cfg tests book
+
+# While writing: lint, library, equations and the changed chapters. What takes long is left to `make test`.
+quick: .venv/test.stamp
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pytest --numprocesses 2 --dist loadfile -m "not slow" \
+		--nbval --nbval-current-env --nbval-sanitize-with tests/nbval_sanitize.cfg \
+		tests $$($(BIN)/python book/_tools/notebooks.py --changed)
 
 # Execute the chapters whose text changed; ALL=1 executes every chapter.
 notebooks: .venv/book.stamp

@@ -1,5 +1,7 @@
-"""What several test files share: the built book and a browser."""
+"""What several test files share: the built book, a browser, and processes to kill."""
 
+import multiprocessing
+import multiprocessing.forkserver
 import os
 import pathlib
 import shutil
@@ -11,6 +13,28 @@ import pytest
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 ROOT = pathlib.Path(__file__).parents[1]
+
+
+def pytest_collection_modifyitems(items):
+    """Mark what needs the built book or a browser as slow: building takes a minute, and a browser is slow to start."""
+    for item in items:
+        if {"built_book", "chromium"} & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.slow)
+
+
+@pytest.fixture(scope="session")
+def processes():
+    """Return where processes come from that have imported what trains: each is a copy of one that has done so.
+
+    They have one thread each, so that two of them do not wait for each other.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["ddpm_lib.checkpoints", "tests.test_training"])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TF_NUM_INTRAOP_THREADS", "1")
+        patch.setenv("TF_NUM_INTEROP_THREADS", "1")
+        multiprocessing.forkserver.ensure_running()
+    return context
 
 
 @pytest.fixture(scope="session")

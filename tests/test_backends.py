@@ -9,6 +9,7 @@ import sys
 import numpy as np
 import pytest
 
+pytestmark = pytest.mark.slow
 ROOT = pathlib.Path(__file__).parents[1]
 BACKENDS = ("tensorflow", "jax", "torch")
 SAMPLES = ("sample", "fresh_sample", "ddpm_sample", "ddim_sample", "dpm_sample")
@@ -25,8 +26,8 @@ from ddpm_lib.hardware import compiled
 from ddpm_lib.sampling import ddim_sample, ddpm_sample, dpm_solver_pp_sample
 
 config = RunConfig().replace(
-    unet={"image_size": 16, "widths": (8, 16), "attention_resolutions": (16,), "heads": 2, "attention_dim": 8,
-          "time_dim": 16},
+    unet={"image_size": 16, "widths": (8, 16), "blocks_per_level": 1, "attention_resolutions": (16,),
+          "heads": 2, "attention_dim": 8, "time_dim": 16},
     train={"learning_rate": 1e-2, "warmup_steps": 1, "ema_decay": 0.9},
 )
 generator = np.random.default_rng(0)

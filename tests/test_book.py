@@ -23,6 +23,7 @@ import notebooks  # noqa: E402
 
 CHAPTERS = notebooks.sources()
 NOT_COMPARED = {"nbval-ignore-output", "nbval-skip", "raises-exception"}
+CODE_COLUMNS = 72  # what a cell shows at 1280 pixels
 every_chapter = pytest.mark.parametrize("source", CHAPTERS, ids=lambda path: path.stem)
 
 
@@ -98,6 +99,38 @@ def test_pictures_of_cells_are_described(source):
             rendering = cell.metadata.get("mystnb", {})
             alt = rendering.get("image", {}).get("alt") or rendering.get("figure", {}).get("alt") or ""
             assert len(alt) >= 20, f"no alt text on the picture of:\n{cell.source}"
+
+
+def too_wide(notebook):
+    """List the lines of shown code that a page would cut: (place, line)."""
+    shown, number = [], 0
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            number += 1
+            if not {"remove-cell", "remove-input"} & set(cell.metadata.get("tags", [])):
+                shown.append((f"code cell {number}", cell.source))
+        else:
+            blocks = re.findall(r"^```python\n(.*?)^```", cell.source, re.MULTILINE | re.DOTALL)
+            shown += [(f"the solution after code cell {number}", block) for block in blocks]
+    return [(place, line) for place, code in shown for line in code.splitlines() if len(line) > CODE_COLUMNS]
+
+
+@every_chapter
+def test_code_fits_its_cell(source):
+    lines = [f"{place}, {len(line)} columns: {line}" for place, line in too_wide(jupytext.read(source))]
+    assert not lines, f"over {CODE_COLUMNS} columns:\n" + "\n".join(lines)
+
+
+def test_wide_code_is_found_in_cells_and_solutions():
+    wide, narrow = "x" * 73, "x" * 72
+    notebook = nbformat.v4.new_notebook(
+        cells=[
+            nbformat.v4.new_code_cell(f"%pip {wide}", metadata={"tags": ["remove-cell"]}),
+            nbformat.v4.new_code_cell(f"{narrow}\n{wide}", metadata={"tags": ["hide-input"]}),
+            nbformat.v4.new_markdown_cell(f"{wide}\n\n````{{dropdown}} Solution\n```python\n{wide}\n```\n````"),
+        ]
+    )
+    assert too_wide(notebook) == [("code cell 2", wide), ("the solution after code cell 2", wide)]
 
 
 # ---- The built pages ------------------------------------------------------------------------------------------------

@@ -1,10 +1,8 @@
 """Checkpoint files: whole or not there, and refused with one line when they are not ours."""
 
 import json
-import os
 import signal
-import subprocess
-import sys
+import time
 import zipfile
 
 import keras
@@ -103,25 +101,26 @@ def test_a_failed_save_keeps_the_old_file(run_folder, tmp_path, monkeypatch):
     assert [path.name for path in tmp_path.iterdir()] == ["x.keras"]
 
 
-def test_a_killed_save_leaves_a_loadable_file(run_folder, tmp_path):
+def save_again_and_again(source, path, saved):
+    trainer = checkpoints.resume(source)
+    while True:
+        checkpoints.save(trainer, path)
+        saved.set()
+
+
+@pytest.mark.slow
+def test_a_killed_save_leaves_a_loadable_file(run_folder, processes, tmp_path):
     """kill -9 while one file is saved again and again, at different moments."""
-    script = (
-        "import sys; from ddpm_lib import checkpoints\n"
-        "trainer = checkpoints.resume(sys.argv[1])\n"
-        "checkpoints.save(trainer, sys.argv[2]); print('saved', flush=True)\n"
-        "while True: checkpoints.save(trainer, sys.argv[2])\n"
-    )
     path = tmp_path / "x.keras"
     for delay in (0.0, 0.02, 0.05):
-        process = subprocess.Popen(
-            [sys.executable, "-c", script, run_folder / "latest.keras", path], stdout=subprocess.PIPE, text=True
-        )
-        assert process.stdout.readline() == "saved\n"
-        with pytest.raises(subprocess.TimeoutExpired):
-            process.wait(timeout=0.01 + delay)
-        os.kill(process.pid, signal.SIGKILL)
-        process.wait()
-        process.stdout.close()
+        saved = processes.Event()
+        process = processes.Process(target=save_again_and_again, args=(run_folder / "latest.keras", path, saved))
+        process.start()
+        assert saved.wait(timeout=300)
+        time.sleep(0.01 + delay)
+        process.kill()
+        process.join()
+        assert process.exitcode == -signal.SIGKILL
         assert checkpoints.resume(path).step == 15
 
 

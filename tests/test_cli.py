@@ -15,10 +15,20 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ddpm_lib import checkpoints, cli, sampling
+from ddpm_lib import checkpoints, cli, config, sampling
 from ddpm_lib.cli import info, train
 
 ROOT = pathlib.Path(__file__).parents[1]
+# Networks of few weights in the place of the presets': what is tested is the command around them.
+SMALL = {"widths": (8,), "blocks_per_level": 1, "heads": 2, "attention_dim": 8, "time_dim": 16}
+WITH_SMALL_NETWORKS = f"""
+import runpy, sys
+from ddpm_lib import config
+for name in ("digits16", "faces32"):
+    config.PRESETS[name] = config.PRESETS[name].replace(unet={SMALL})
+sys.argv = ["train.py", *sys.argv[1:]]
+runpy.run_path("train.py", run_name="__main__")
+"""
 TRAIN = ["train", "--batch_size", "8", "--steps_per_epoch", "2", "--seed", "3"]
 
 
@@ -29,11 +39,17 @@ def run(*arguments, cwd=ROOT, env=None):
     return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL)
 
 
+@pytest.fixture(autouse=True)
+def small_networks(monkeypatch):
+    for name in ("digits16", "faces32"):
+        monkeypatch.setitem(config.PRESETS, name, config.PRESETS[name].replace(unet=SMALL))
+
+
 @pytest.fixture(scope="module")
 def run_folder(tmp_path_factory):
     """A short run of the embedded default, by the top-level script."""
     folder = tmp_path_factory.mktemp("cli") / "run"
-    result = run("train.py", *TRAIN[1:], "--epochs", 2, "--out", folder)
+    result = run("-c", WITH_SMALL_NETWORKS, *TRAIN[1:], "--epochs", 2, "--out", folder)
     assert result.returncode == 0, result.stderr
     assert "generate.py" in result.stdout
     assert result.stderr == "", "the libraries' own lines reach the terminal"
@@ -257,8 +273,10 @@ def test_a_missing_backend_is_one_line():
     assert result.stderr.strip().splitlines()[-1].startswith("ddpm train: error: tensorflow is not installed")
 
 
+@pytest.mark.slow
 def test_ctrl_c_saves_and_exits_with_130(tmp_path):
-    command = [sys.executable, "train.py", "--batch_size", "8", "--epochs", "1000", "--out", str(tmp_path / "run")]
+    length = ["--epochs", "1000", "--steps_per_epoch", "2"]
+    command = [sys.executable, "train.py", "--batch_size", "8", *length, "--out", str(tmp_path / "run")]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     while not (tmp_path / "run/history.csv").exists():
         assert process.poll() is None, process.stderr.read()
@@ -267,7 +285,7 @@ def test_ctrl_c_saves_and_exits_with_130(tmp_path):
     _, errors = process.communicate()
     assert process.returncode == 130, errors
     assert "interrupted" in errors and "Traceback" not in errors
-    assert checkpoints.resume(tmp_path / "run/latest.keras").step >= 224
+    assert checkpoints.resume(tmp_path / "run/latest.keras").step >= 2
 
 
 def test_a_full_memory_is_one_line(monkeypatch, capsys):

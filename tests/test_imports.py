@@ -13,6 +13,7 @@ BOOK = LIBRARY.parent / "book"
 MAY_IMPORT = {
     "__init__": {"checkpoints"},
     "config": set(),
+    "course": set(),
     "schedules": {"numpy"},
     "images": {"numpy", "PIL"},
     "diffusion": {"keras", "numpy", "schedules"},

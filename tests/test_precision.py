@@ -9,8 +9,10 @@ from ddpm_lib import checkpoints, training
 from ddpm_lib.attention import attend
 from ddpm_lib.hardware import has_fused_attention
 from ddpm_lib.unet import ResBlock, SelfAttention, SinusoidalEmbedding
-from tests.test_training import IMAGES, TINY, new_trainer
+from tests.test_training import IMAGES, new_trainer
+from tests.test_training import TINY as ONE_LEVEL
 
+TINY = ONE_LEVEL.replace(unet={"widths": (4, 8)})  # pooling and upsampling have a precision, too
 MIXED = ["mixed_float16", "mixed_bfloat16"]
 # Half a unit in the last place of a number in [1, 2): 11 bits of mantissa, and 8.
 ROUNDING = {"mixed_float16": 2.0**-11, "mixed_bfloat16": 2.0**-8}
@@ -96,15 +98,21 @@ def test_softmax_is_float32(policy, monkeypatch):
     assert (errors < bounds).all()
 
 
-def test_the_loss_is_float32(policy):
+def first_loss(precision):
+    trainer = new_trainer(TINY.replace(train={"precision": precision, "epochs": 1, "steps_per_epoch": 1}))
+    training.fit_run(trainer, IMAGES, verbose=0)
+    return trainer.finish_epoch()["loss"]
+
+
+@pytest.fixture(scope="module")
+def float32_first_loss():
+    return first_loss("float32")
+
+
+@pytest.mark.slow
+def test_the_loss_is_float32(policy, float32_first_loss):
     """The head starts at zero, so the first loss is the mean square of the noise, whatever the halves before it."""
-
-    def first_loss(precision):
-        trainer = new_trainer(TINY.replace(train={"precision": precision, "epochs": 1, "steps_per_epoch": 1}))
-        training.fit_run(trainer, IMAGES, verbose=0)
-        return trainer.finish_epoch()["loss"]
-
-    assert first_loss(policy) == pytest.approx(first_loss("float32"), rel=1e-6)
+    assert first_loss(policy) == pytest.approx(float32_first_loss, rel=1e-6)
 
 
 def test_the_average_moves_by_less_than_halves_can_hold(policy):
@@ -163,6 +171,7 @@ def difference(step, exact, behind_head=False):
     return np.linalg.norm(step - exact) / np.linalg.norm(exact)
 
 
+@pytest.mark.slow
 def test_one_step_is_that_of_float32(policy, exact):
     """With plain gradient descent a forgotten loss scale would change the step 32,768 times; Adam would hide it."""
     mixed = descend(policy, scaled=policy == "mixed_float16")
@@ -171,11 +180,13 @@ def test_one_step_is_that_of_float32(policy, exact):
     assert difference(mixed, exact, behind_head=True) < 2 * tolerance
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(keras.backend.backend() == "jax", reason="JAX has no float16 matrix products on CPUs")
 def test_without_loss_scaling_float16_loses_the_small_gradients(exact):
     assert difference(descend("mixed_float16"), exact, behind_head=True) > 0.1
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="jit_compile is a choice on TensorFlow only")
 @pytest.mark.parametrize("policy", ["float32", "mixed_float16", "mixed_bfloat16"])
 def test_a_step_compiles_with_xla_under_every_policy(policy):
@@ -204,6 +215,7 @@ def float32_curves():
     return [loss_curve("float32", seed) for seed in (5, 6)]
 
 
+@pytest.mark.slow
 def test_the_loss_falls_as_in_float32_within_the_noise_of_seeds(policy, float32_curves):
     exact, another_seed = float32_curves
     mixed = loss_curve(policy, seed=5)

@@ -3,6 +3,7 @@
     python book/_tools/notebooks.py          the chapters whose text or code changed
     python book/_tools/notebooks.py --all    every chapter, after a change in ddpm_lib
     python book/_tools/notebooks.py 10_noising 20_closed_form
+    python book/_tools/notebooks.py --changed  executes nothing; prints the notebooks that `make quick` tests
 
 Running it twice gives the same files: no times, no random ids, no widget state.
 """
@@ -13,6 +14,7 @@ import argparse
 import os
 import pathlib
 import re
+import subprocess
 import time
 
 import jupytext
@@ -81,6 +83,21 @@ def is_current(source: pathlib.Path) -> bool:
     return path.exists() and cells(jupytext.read(source)) == cells(nbformat.read(path, as_version=4))
 
 
+def changed() -> list[pathlib.Path]:
+    """List the chapters that differ from where this branch left `main`, or whose notebook is out of date.
+
+    On `main` itself, and where there is no such branch, those that differ from the last commit.
+    """
+
+    def git(*arguments):
+        return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True).stdout.split()
+
+    base = git("merge-base", "HEAD", "main") or ["HEAD"]
+    names = git("diff", "--name-only", *base, "--", "book") + git("ls-files", "--others", "--exclude-standard", "book")
+    stems = {pathlib.Path(name).stem for name in names}
+    return [source for source in sources() if source.stem in stems or not is_current(source)]
+
+
 def execute(source: pathlib.Path) -> nbformat.NotebookNode:
     """Run a chapter's text from top to bottom in its own kernel and return the notebook with its outputs."""
     notebook = jupytext.read(source)
@@ -117,7 +134,11 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("chapters", nargs="*", help="names without ending; by default all that changed")
     parser.add_argument("--all", action="store_true", help="also the unchanged ones")
+    parser.add_argument("--changed", action="store_true", help="print the notebooks of changed chapters, and stop")
     arguments = parser.parse_args()
+    if arguments.changed:
+        print(*(source.with_suffix(".ipynb").relative_to(ROOT) for source in changed()))
+        return
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     for source in sources():
         if arguments.chapters and source.stem not in arguments.chapters:
