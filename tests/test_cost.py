@@ -1,5 +1,8 @@
 """The cost model against counters that know nothing of it: Keras, TensorFlow's profiler and graphs."""
 
+import pathlib
+import re
+
 import keras
 import numpy as np
 import pytest
@@ -159,6 +162,18 @@ def test_a_step_takes_no_less_than_its_flops_and_its_bytes():
     seconds = 16 / 202_599 * predict_epoch_seconds(CELEBA64, "T4", 16, efficiency=1.0)
     bounds = cost.training_flops / t4.float32, cost.moved / t4.bandwidth
     assert max(bounds) <= seconds <= sum(bounds)
+
+
+def test_memory_page_has_the_predicted_seconds_of_an_epoch():
+    page = (pathlib.Path(__file__).parents[1] / "book" / "memory.md").read_text("utf8")
+    rows = re.findall(r"^\| (\w+) \| (plain|singly|fused) \| (\d+) \| ([\d,]+) s \| ([\d,]+) s \| .*\|$", page, re.M)
+    assert len(rows) == 9
+    for device, kind, batch_size, *quoted in rows:
+        for precision, seconds in zip(("float32", "mixed_float16"), quoted, strict=True):
+            predicted = predict_epoch_seconds(CELEBA64, device, int(batch_size), precision, kind)
+            assert seconds == f"{predicted:,.0f}", (device, kind, precision)
+    reported = re.findall(r"^\| (\w+) \| plain .* ([\d,]+) s \|$", page, re.M)
+    assert reported == [("T4", "13,672"), ("P100", "6,972")]  # the article's table
 
 
 def test_what_fits_is_a_table():
