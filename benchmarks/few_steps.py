@@ -50,13 +50,13 @@ def noise_of_clipped(predict_noise, schedule):
     return predict
 
 
-def energy_distance(first: np.ndarray, second: np.ndarray) -> float:
-    """Estimate the energy distance of two samples, (N, D) and (M, D), without bias."""
+def energy_distance(between: np.ndarray, within: np.ndarray, within_others: np.ndarray) -> float:
+    """Estimate the energy distance of two samples without bias, from their lengths (N, M), (N, N) and (M, M)."""
 
-    def within(points):
-        return cdist(points, points).sum() / len(points) / (len(points) - 1)
+    def mean(lengths):
+        return lengths.sum() / len(lengths) / (len(lengths) - 1)
 
-    return 2 * cdist(first, second).mean() - within(first) - within(second)
+    return float(2 * between.mean() - mean(within) - mean(within_others))
 
 
 def main():
@@ -67,10 +67,12 @@ def main():
     flags = parser.parse_args()
     model = ddpm_lib.load("digits")
     digits = images.from_uint8(data.load_images(model.config.data, model.config.unet)).reshape(-1, 256)
-    generator, floors = np.random.default_rng(0), []
-    for _ in range(200):
-        order = generator.permutation(len(digits))
-        floors.append(energy_distance(digits[order[: flags.num_samples]], digits[order[flags.num_samples :]]))
+    lengths, generator, floors = cdist(digits, digits), np.random.default_rng(0), []
+    for _ in range(100):
+        some, others = np.split(generator.permutation(len(digits)), [flags.num_samples])
+        floors.append(
+            energy_distance(*(lengths[np.ix_(*pair)] for pair in [(some, others), (some, some), (others, others)]))
+        )
     result = {
         "command": f"python benchmarks/few_steps.py --num_samples {flags.num_samples}",
         "model_step": model.step,
@@ -89,8 +91,9 @@ def main():
             if sampler is not sampling.dpm_solver_pp_sample:
                 options = options | {"noise_fn": noise_fn}
             x_0 = np.asarray(sampler(network, model.schedule, noise_fn(-1), num_steps=num_steps, **options))
-            distance = round(energy_distance(x_0.reshape(-1, 256), digits), 4)
-            result["distances"][name][str(num_steps)] = distance
+            x_0 = x_0.reshape(-1, 256)
+            distance = energy_distance(cdist(x_0, digits), cdist(x_0, x_0), lengths)
+            result["distances"][name][str(num_steps)] = round(distance, 4)
             flags.out.write_text(json.dumps(result, indent=1) + "\n")
             print(f"{num_steps:4d} steps of {name}: {distance:.3f}", flush=True)
     print(f"wrote {flags.out}")
