@@ -30,7 +30,7 @@ RUNS = {  # sampler, its options, the numbers of steps
     "ddpm posterior": (sampling.ddpm_sample, {"variance": "posterior"}, ALL),
     "ddpm beta, leading": (sampling.ddpm_sample, {"variance": "beta", "spacing": "leading"}, FEW),
     "ddim": (sampling.ddim_sample, {}, ALL),
-    "ddim, leading": (sampling.ddim_sample, {"spacing": "leading"}, FEW),
+    "ddim, noise derived again, leading": (sampling.ddim_sample, {"clip": False, "spacing": "leading"}, FEW),
     "ddim, eta 1": (sampling.ddim_sample, {"eta": 1.0}, FEW),
     "ddim, noise derived again": (sampling.ddim_sample, {"clip": False}, ALL),
     "ddim, not clipped": (sampling.ddim_sample, {"clip": False}, ALL),

@@ -14,6 +14,7 @@ CHAPTERS = (
     "closed_form",
     "posterior",
     "first_model",
+    "few_steps",
     "training_on_faces",
     "what_it_learned",
 )
