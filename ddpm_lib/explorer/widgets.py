@@ -146,7 +146,7 @@ class ReverseExplorer(_Explorer):
     targets = traitlets.Dict().tag(sync=True)
 
     def __init__(self, target="peaks", *, name="reverse", **settings):
-        target, offered = _offer(target, dict(TARGETS))
+        target, offered = _offer(target, TARGETS, (1, 2))
         if settings.get("step", 0) > settings.get("num_steps", 50):
             raise InputError(f"step is {settings['step']}, but the run has {settings.get('num_steps', 50)} steps")
         self._mixture = offered[target]
@@ -190,10 +190,8 @@ class SamplersExplorer(_Explorer):
 
     def __init__(self, target="moons", *, name="samplers", **settings):
         offered = {key: mixture for key, mixture in TARGETS.items() if mixture.means.shape[1] == 2}
-        target, offered = _offer(target, offered)
+        target, offered = _offer(target, offered, (2,))
         self._mixture = offered[target]
-        if self._mixture.means.shape[1] != 2 or self._mixture.deviation == 0:
-            raise InputError("the panels show two dimensions: give (K, 2) means, and a deviation above 0")
         super().__init__(name, target=target, targets=_tables(offered), **settings)
 
     def figure(self) -> tuple[bytes, str]:
@@ -204,9 +202,12 @@ class SamplersExplorer(_Explorer):
         )
 
 
-def _offer(target, offered):
+def _offer(target, offered, dimensions):
     """Put a mixture of the caller's own before the targets on offer; return its key and all of them."""
     if isinstance(target, GaussianMixture):
+        if target.means.shape[1] not in dimensions or not target.deviation:
+            numbers = " or ".join(map(str, dimensions))
+            raise InputError(f"the explorer draws mixtures in {numbers} dimensions, with a deviation above 0")
         return "yours", {"yours": target} | offered
     if target not in offered:
         raise InputError(f"unknown target {target!r}: choose {', '.join(offered)}, or give a GaussianMixture")
