@@ -334,7 +334,8 @@ def test_samplers_widget_has_its_model(visit):
     page.evaluate(
         """async ([text, traits]) => {
           const module = await import(URL.createObjectURL(new Blob([text], { type: "text/javascript" })));
-          module.default.render({ el: document.body, model: { get: (key) => traits[key], on() {}, set() {}, save_changes() {} } });
+          const model = { get: (key) => traits[key], on() {}, set() {}, save_changes() {} };
+          module.default.render({ el: document.body, model });
         }""",
         [traits._esm, {key: getattr(traits, key) for key in (*traits.settings, *traits.data)}],
     )

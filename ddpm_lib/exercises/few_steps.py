@@ -165,7 +165,7 @@ EXERCISES: dict[str, Exercise] = {
             (_fresh_deviation_hat, "This is sigma-hat: the factor (1 - bar_n) / (1 - bar_t) is missing"),
         ),
     ),
-    "variance-after": Exercise(
+    "variance-with-sigma-hat": Exercise(
         right=_variance_after,
         cases=_STEPS,
         mistakes=(

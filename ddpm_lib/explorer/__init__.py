@@ -1,4 +1,4 @@
-"""Explorers: sliders over the noise schedule, the reverse process, samplers, films, the same in the book and in a notebook."""
+"""Explorers: sliders over the schedule, the reverse process, samplers and films, the same in book and notebook."""
 
 from ddpm_lib.explorer.film import Film
 from ddpm_lib.explorer.mixture import TARGETS

@@ -20,7 +20,7 @@ function spacedSteps(T, count, spacing) {
   if (spacing === "trailing") return visitedSteps(T, count);
   const stride = spacing === "leading" ? Math.floor(T / count) : (T - 1) / Math.max(count - 1, 1);
   const index = (i) => spacing === "leading" ? (count - 1 - i) * stride : T - 1 - i * stride;
-  return [...Array.from({ length: count }, (_, i) => Math.round(index(i)) + 1), 0];
+  return [...Array.from({ length: count }, (_, i) => halfToEven(index(i)) + 1), 0];
 }
 
 class SamplersExplorer extends Explorer {

@@ -55,7 +55,7 @@ def trailing(total, count):
 RIGHT = {
     "ddim-step": ddim_step,
     "fresh-deviation": deviation,
-    "variance-after": variance_after,
+    "variance-with-sigma-hat": variance_after,
     "encode-step": encode,
     "image-halfway": halfway,
     "order-of-a-method": lambda n, error, m, other: (math.log(error) - math.log(other)) / (math.log(m) - math.log(n)),
@@ -78,7 +78,7 @@ WRONG = {
         "beta_t of the neighbours": lambda *case: deviation(*case, beta=case[0].betas[case[1] - 1]),
         "This is sigma-hat": lambda *case: deviation(*case, first=False),
     },
-    "variance-after": {
+    "variance-with-sigma-hat": {
         "the excess alone": lambda *case: variance_after(*case) - 1 + bar(case[0], case[2]),
         "what step n wants": lambda *case: 1 - bar(case[0], case[2]),
         "taken away before": lambda *case: 2 - bar(case[0], case[2]) - bar(*case[:2]) / bar(case[0], case[2]),
