@@ -383,13 +383,15 @@ def test_encoding_follows_the_curve_of_gaussian_data():
 
     x_0 = s * np.random.default_rng(0).standard_normal((1, 4, 4, 1)).astype("float32")
     there = np.sqrt(bars[-1] * s**2 + 1 - bars[-1]) / s * x_0
-    errors = []
+    up, back = [], []
     for num_steps in (50, 100, 500):
         x_T = numpy(ddim_encode(network, SCHEDULE, x_0, num_steps=num_steps))
-        errors.append(np.abs(x_T - there).max())
-    assert errors[0] / errors[1] == pytest.approx(2, rel=0.15) and errors[1] / errors[2] == pytest.approx(5, rel=0.15)
-    x_0_again = numpy(ddim_sample(network, SCHEDULE, x_T, num_steps=500, clip=False))
-    assert np.abs(x_0_again - x_0).max() < 1e-2
+        up.append(np.abs(x_T - there).max())
+        back.append(np.abs(ddim_sample(network, SCHEDULE, x_T, num_steps=num_steps, clip=False) - x_0).max())
+    for errors in (up, back):  # Euler's method: the error falls as the number of steps grows
+        assert errors[0] / errors[1] == pytest.approx(2, rel=0.15) and errors[1] / errors[2] == pytest.approx(
+            5, rel=0.15
+        )
 
 
 @pytest.mark.parametrize("spacing", ["trailing", "leading", "linspace"])
