@@ -5,6 +5,7 @@ import importlib
 
 import pytest
 
+from tests import prose
 from tests.ledger import docstrings, inline
 
 MODULES = pytest.mark.parametrize("module", docstrings.MODULES)
@@ -52,7 +53,9 @@ def test_a_formula_or_number_without_a_row_is_named(new):
     assert line.startswith("needs a row") and new in line
 
 
-@MODULES
-def test_examples_run(module):
-    found = doctest.testmod(importlib.import_module(f"ddpm_lib.{module.replace('/', '.')}"))
-    assert not found.failed
+def test_examples_run():
+    found = [
+        doctest.testmod(importlib.import_module(f"ddpm_lib.{path.stem}"))
+        for path in sorted((prose.ROOT / "ddpm_lib").glob("[a-z]*.py"))
+    ]
+    assert not sum(each.failed for each in found) and sum(each.attempted for each in found)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import doctest
 import inspect
 import math
 import re
@@ -33,7 +34,7 @@ def latex(text: str) -> str:
     text = re.sub(r"(\d)e(-?\d+)", r"\1 \\cdot 10^{\2}", text.replace("|", r"\mid").replace("...", r"\cdots"))
     text = re.sub(r"(\d+) %", r"\\frac{\1}{100}", re.sub(r"(?<=\d),(?=\d{3})", "", text))
     text = re.sub(r"\bsqrt\(([^()]*)\)", r"\\sqrt{\1}", re.sub(r"\b(min|max)\(", r"\\\1(", text))
-    return re.sub(r"(?<!\\)\b(alpha_bar|alpha|beta)_(\w+|\{.*?\})|(?<![\\\w{])([A-Za-z]\w+)(?![}\w])", _name, text)
+    return re.sub(r"(?<!\\)\b(alpha_bar|alpha|beta)_(\w+|\{.*?\})|(?<![\\\w])([A-Za-z]\w+)\b(?!\{)", _name, text)
 
 
 def _name(match):
@@ -44,13 +45,14 @@ def _name(match):
 
 
 def text(module: str) -> str:
-    """Join the public docstrings of a module into one line, each after the name of what it describes."""
+    """Join the public docstrings of a module into one line, without examples, each after its name."""
     found = []
 
     def walk(node, name):
         docstring = ast.get_docstring(node)
         if docstring:
-            found.append(f"[{name}] {docstring}")
+            parts = doctest.DocTestParser().parse(docstring)
+            found.append(f"[{name}] " + "".join(part for part in parts if isinstance(part, str)))
         for part in node.body:
             if isinstance(part, ast.ClassDef | ast.FunctionDef) and not part.name.startswith("_"):
                 walk(part, part.name)
@@ -63,14 +65,11 @@ def examine(line: str, rows: Inline) -> tuple[list[Statement], list[str]]:
     """Find the statements of a line of docstrings, and the formulas and numbers that no row has."""
     statements, wrong, covered = find(line, rows)
     statements = [dataclasses.replace(each, parts=tuple(latex(part) for part in each.parts)) for each in statements]
-    places = [match for match in SIGN.finditer(line) if not covered(match)]
     plain = CITED.sub(lambda match: "_" * len(match[0]), line)
-    places += [number for number in prose.numbers(plain) if not covered(number)]
-    return statements, wrong + [f"needs a row: ... {line[max(0, _start(each) - 60) :][:90]} ..." for each in places]
-
-
-def _start(place):
-    return place.start() if callable(place.start) else place.start
+    places = [match.span() for match in SIGN.finditer(line)]
+    places += [(number.start, number.end) for number in prose.numbers(plain)]
+    bare = [f"needs a row: ... {line[max(0, place[0] - 60) :][:90]} ..." for place in places if not covered(*place)]
+    return statements, wrong + bare
 
 
 def conversions():
@@ -163,10 +162,16 @@ ROWS = {
             "[alpha_bars_prev] #1, with #2 before": Says(
                 library, r"\mathrm{code{alpha_bars_prev}} = #1, \quad P_0 = #2"
             ),
-            "[posterior_variances] Variance of q(#1) (": Says(
-                library, r"\mathrm{code{posterior_variances}} = \operatorname{Var}[#1]"
+            "[posterior_variances] Variance of q(#1 | #2) (": Says(
+                library, r"\mathrm{code{posterior_variances}} = \operatorname{Var}[#1 \mid #2]"
             ),
             "ratio #1, a ratio of variances": Says(library, r"\mathrm{code{snr}} = #1 = \mathrm{SNR}(t)"),
+        },
+        blind={
+            "one step more or less changes no digit that is printed": (
+                "digit in 1000 of (alpha_bar_T is 4e-5 for T = 1000, but 0",
+                "digit in 100 of (alpha_bar_T is 4e-5 for T = 1000, but 0",
+            )
         },
     ),
     "diffusion": Inline(
@@ -211,6 +216,13 @@ ROWS = {
         {
             "seeds 0 to num_images - 1": "the numbers of range(num_images)",
             "with DDIM in 25 steps": "a setting of its code",
+        },
+        {
+            "one step more or less, or a percent of the percentage, changes no digit that is printed": (
+                r"digit in \frac{37}{100} of a decay of 0.9999 would still hold 37 % ",
+                "digit in 10000 of a decay of 0.9999 would still hold 37 % ",
+                "digit in 8990 of step `step`: min(max_decay, (1 + step) /",
+            )
         },
     ),
     "config": Inline(library),

@@ -26,7 +26,7 @@ FORMULA = re.compile(r"(?<![\\$])\$([^$]+)\$(?!\$)")
 NO_PROSE = re.compile(r"^\$\$$.*?^\$\$.*?$|^( *)```python$.*?^\1```$|<!--.*?-->", re.M | re.S)
 RELATION = re.compile(r"[=<>]|\\(?:le|ge|leq|geq|ne|neq|approx|sim|in|to|ll|gg|propto)\b")
 COMPUTES = re.compile(r"[+/^]|\\[tc]?frac|\\sqrt|\\sum|\\prod|-(?! *[\d.]|\\infty)|(?<=[\w})\]])\s*-")
-BARE = re.compile(RELATION.pattern + r"|\\mid")  # what braces around it would hide
+BARE = re.compile(RELATION.pattern + r"|\\mid|,")  # what braces around it would hide
 NAME = re.compile(r"_(?:\{[^{}]*\}|.)|(?<=\w)\^\d|(?<=\})\^\d|\b[it] *[-+] *1\b")  # a subscript, a square, a step
 SETTING = re.compile(r"(?:[A-Za-z](?:_\w)?|\\[a-z]+) *= *(?:[-\d., ]|\\dots)+")
 
@@ -130,7 +130,7 @@ def computes(formula: str) -> bool:
     return bool(COMPUTES.search(NAME.sub("", formula)))
 
 
-def find(line: str, inline: Inline) -> tuple[list[Statement], list[str], Callable[[re.Match], bool]]:
+def find(line: str, inline: Inline) -> tuple[list[Statement], list[str], Callable[[int, int], bool]]:
     """Find the pieces of a line that are rows: their statements, the rows that it lacks, and what they cover."""
     statements, wrong, spans = [], [], []
     for piece in [*inline.says, *inline.not_evaluated]:
@@ -142,8 +142,8 @@ def find(line: str, inline: Inline) -> tuple[list[Statement], list[str], Callabl
         elif piece in inline.says:
             statements += [Statement(match[0], inline.says[piece], match.groups()) for match in matches]
 
-    def covered(match):
-        return any(start <= match.start() and match.end() <= end for start, end in spans)
+    def covered(start, end):
+        return any(first <= start and end <= last for first, last in spans)
 
     return statements, wrong, covered
 
@@ -152,7 +152,7 @@ def examine(line: str, inline: Inline) -> tuple[list[Statement], list[str]]:
     """Find the statements of a page's line of text, and what nobody can check there."""
     statements, wrong, covered = find(line, inline)
     for match in FORMULA.finditer(line):
-        if is_setting(match[1]) or covered(match):
+        if is_setting(match[1]) or covered(*match.span()):
             continue
         if RELATION.search(match[1]):
             statements.append(Statement(match[0], Says(inline.worlds), (match[1],)))
