@@ -22,7 +22,9 @@ from tests.ledger.notation import library
 from tests.ledger.variables import World
 from tests.ledger.worlds import numbers
 
-MODULES = ("schedules", "diffusion", "sampling", "training", "config", "cost", "evaluation/looking")
+EVALUATION = sorted((prose.ROOT / "ddpm_lib" / "evaluation").glob("[a-z]*.py"))
+MODULES = ["schedules", "diffusion", "sampling", "training", "config", "cost"]
+MODULES += [f"evaluation/{path.stem}" for path in EVALUATION]
 SIGN = re.compile(r" = |(?<=[\w)}]) [-+/] |sqrt\(|\bmin\(|\bmax\(| \.\.\. ")
 CITED = re.compile(r"\(\d{4}\)|, \d{4},|section [\d.]+")
 WORDS = {"ab": r"\bar\alpha_t", "noise": r"\varepsilon", "beta": r"\beta", "SNR": r"\mathrm{SNR}(t)", "next": "n"}
@@ -145,7 +147,7 @@ def decays():
     return worlds
 
 
-ROWS = {
+ROWS = dict.fromkeys(MODULES, Inline(library)) | {
     "schedules": Inline(
         library,
         {
@@ -225,7 +227,6 @@ ROWS = {
             )
         },
     ),
-    "config": Inline(library),
     "cost": Inline(
         library,
         not_evaluated={

@@ -52,7 +52,7 @@ class Inline:
 
     Args:
         worlds: where a formula with a relation is evaluated if no row has it.
-        says: rows {piece of a sentence, with #1, #2 for formulas or parts of them: what it states}.
+        says: rows {piece of a sentence, with #1, #2 for formulas or parts of them, in order: what it states}.
         not_evaluated: {piece of a sentence: the reason}; they are listed on the ledger page.
         blind: {reason: alterations of `test_single_alterations_are_caught` that change nothing true}.
     """
