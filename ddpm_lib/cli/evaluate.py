@@ -187,7 +187,7 @@ def _trained_on(flags, config, facts, unet):
 
 
 def _headline(result, network):
-    crop = (result["crop"] or {}).get("178x218") if isinstance(result["crop"], dict) else result["crop"]
+    crop = (result["crop"] or {}).get("178x218")
     how = f"{result['sampler']}, {result['num_steps']} steps" if "sampler" in result else result["samples_file"]
     size = result["image_size"]
     return (

@@ -28,7 +28,7 @@ def frechet_distance(one: np.ndarray, other: np.ndarray) -> float:
         raise ValueError(f"one and other must be (N, D) and (M, D) with N, M >= 2, got {one.shape} and {other.shape}")
     means = one.mean(axis=0) - other.mean(axis=0)
     covariances = [np.atleast_2d(np.cov(features, rowvar=False)) for features in (one, other)]
-    # The eigenvalues of C_1 C_2 are those of C_1^(1/2) C_2 C_1^(1/2), which is symmetric: no complex numbers on the way.
+    # The eigenvalues of C_1 C_2 are those of C_1^(1/2) C_2 C_1^(1/2), which is symmetric.
     values, vectors = linalg.eigh(covariances[0])
     root = vectors * np.sqrt(np.clip(values, 0, None)) @ vectors.T
     eigenvalues = linalg.eigvalsh(root @ covariances[1] @ root)

@@ -159,7 +159,6 @@ def _compare_held_out(samples, photographs, held_out, generator, progress):
 
 def table(result: dict[str, Any]) -> str:
     """Lay out what `judge` returned as lines of text: samples on the left, photographs in their place on the right."""
-
     columns = [result["samples"], result["photographs"]]
     rows = [("", "samples", "photographs")]
     for label, name in [("Fréchet distance", "frechet_distance"), ("precision", "precision"), ("recall", "recall")]:
