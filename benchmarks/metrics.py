@@ -9,6 +9,7 @@ installed. Only numbers are written, to `results/metrics.json`. Nothing is timed
 """
 
 import argparse
+import itertools
 import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -90,7 +91,7 @@ def measured(pictures, network, strengths, num_splits=SPLITS):
 def rises(rows, kind):
     """Say whether the distance of one kind of damage rises with its strength, from that of untouched pictures on."""
     distances = [row["frechet_distance"] for row in rows if row["damage"] in ("none", kind)]
-    return all(lower < higher for lower, higher in zip(distances, distances[1:], strict=False))
+    return all(lower < higher for lower, higher in itertools.pairwise(distances))
 
 
 def table(rows):

@@ -12,7 +12,7 @@ from scipy.spatial.distance import cdist
 
 from ddpm_lib import data, evaluation
 from ddpm_lib.config import PRESETS, DataConfig, InputError
-from ddpm_lib.evaluation import features, frechet_distance, precision_recall
+from ddpm_lib.evaluation import frechet_distance, precision_recall
 from tests.data.sources import REAL_DATA, real
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -248,7 +248,7 @@ def test_inception_without_its_weights_is_one_line(monkeypatch):
 
 
 def test_unknown_features_are_named():
-    with pytest.raises(InputError, match="'clip'.*faces, digits, inception"):
+    with pytest.raises(InputError, match=r"'clip'.*faces, digits, inception"):
         evaluation.feature_network("clip")
 
 
@@ -328,5 +328,5 @@ def test_distance_of_faces_rises_with_every_damage(face_network, photographs, me
 def test_pictures_without_faces_are_not_judged_by_the_detector(face_network, photographs):
     evaluation.check_faces(photographs[:70], face_network)
     noise = GENERATOR.integers(0, 256, (70, 64, 64, 3), dtype=np.uint8)
-    with pytest.raises(InputError, match="only 0% of these pictures hold a face.*--features inception"):
+    with pytest.raises(InputError, match=r"only 0% of these pictures hold a face.*--features inception"):
         evaluation.check_faces(noise, face_network)

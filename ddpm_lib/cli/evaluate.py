@@ -50,12 +50,11 @@ def run(flags):
     check_sampler_flags(flags)
     hardware.enable_memory_growth()
     samples = _read_samples(flags.samples, flags.num_samples) if flags.samples else None
-    model = None
-    if flags.model:
-        _check_same_kind(flags, checkpoints.read_config(flags.model))
-        model = checkpoints.load(flags.model)
-    shape = model.image_shape if samples is None else samples.shape[1:]
-    unet = _compared_at(flags, shape)
+    config = checkpoints.read_config(flags.model) if flags.model else None
+    if config:
+        _check_same_kind(flags, config)
+    size, channels = (config.unet.image_size, config.unet.channels) if samples is None else samples.shape[2:]
+    unet = _compared_at(flags, size, channels)
     photographs = _photographs(flags, flags.data_dir, unet)
     if flags.held_out and flags.dataset not in ("celeba", "folder"):
         raise InputError(f"--held_out names photographs, but the dataset is {flags.dataset}: leave it out")
@@ -66,6 +65,7 @@ def run(flags):
     name = evaluation.DEFAULT_FEATURES[flags.dataset] if flags.features == "auto" else flags.features
     network = evaluation.feature_network(name)
     evaluation.check_faces(photographs, network)
+    model = checkpoints.load(flags.model) if flags.model else None
     how = {"samples_file": flags.samples}
     if samples is None:
         sampler, options = chosen_sampler(flags, model.schedule.num_steps)
@@ -75,20 +75,20 @@ def run(flags):
     if samples is None:
         samples = _draw(model, sampler, options, num_samples, flags.batch_size)
         np.savez_compressed(folder / "samples.npz", images=samples, seeds=np.arange(num_samples))
-    images.save_png(folder / "samples.png", images.make_grid(samples[:64]), max(1, 128 // shape[0]))
+    images.save_png(folder / "samples.png", images.make_grid(samples[:64]), max(1, 128 // size))
     facts = data.describe(photographs)
     about = {
         "model": flags.model,
         "model_step": model.step if model else None,
         **how,
         "seeds": f"0 to {num_samples - 1}",
-        "enlarged_from": shape[0] if shape[0] < unet.image_size else None,
+        "enlarged_from": size if size < unet.image_size else None,
         "dataset": flags.dataset,
         **facts,
-        "trained_on_these": _trained_on(flags, model.config, facts, unet) if model else None,
+        "trained_on_these": _trained_on(flags, config, facts, unet) if config else None,
     }
     if about["enlarged_from"]:
-        print(f"samples of {shape[1]}x{shape[0]} are enlarged to {unet.image_size}x{unet.image_size} (Lanczos)")
+        print(f"samples of {size}x{size} are enlarged to {unet.image_size}x{unet.image_size} (Lanczos)")
         samples = _enlarged(samples, unet.image_size)
     result = about | evaluation.judge(samples, photographs, network, held_out=held_out, progress=True)
     (folder / "evaluation.json").write_text(json.dumps(result, indent=1) + "\n")
@@ -123,21 +123,21 @@ def _check_same_kind(flags, config):
         raise InputError(f"{flags.model} draws other pictures than {flags.dataset}: it was trained on {trained}")
 
 
-def _compared_at(flags, shape):
+def _compared_at(flags, size, channels):
     """Return a U-Net's configuration with the size and the channels at which samples and dataset are compared."""
     unet = PRESETS[DEFAULT_PRESETS[flags.dataset]].unet
-    if flags.dataset in ("celeba", "folder"):
-        unet = dataclasses.replace(unet, image_size=flags.image_size or unet.image_size, widths=unet.widths[:1])
+    photographs = flags.dataset in ("celeba", "folder")
+    if photographs and flags.image_size:
+        unet = dataclasses.replace(unet, image_size=flags.image_size, widths=unet.widths[:1])
     elif flags.image_size not in (None, unet.image_size):
         raise InputError(f"--image_size {flags.image_size} does not fit: {flags.dataset} has {unet.image_size} pixels")
-    size, channels = shape[0], shape[2]
+    expected = unet.image_size
     if channels != unet.channels:
-        raise InputError(f"samples with {channels} channels cannot be compared with {flags.dataset}, {unet.channels}")
-    if size > unet.image_size:
-        raise InputError(
-            f"samples of {size}x{size} are larger than {flags.dataset} at {unet.image_size}: "
-            + (f"name --image_size {size}" if unet.channels == 3 else "they are other pictures")
-        )
+        raise InputError(f"samples have {channels} channels, and the pictures of {flags.dataset} have {unet.channels}")
+    if size > expected and photographs:
+        raise InputError(f"samples of {size}x{size} are larger than {expected}x{expected}: name --image_size {size}")
+    if size != expected and not photographs:
+        raise InputError(f"samples of {size}x{size} are no pictures of {flags.dataset}, {expected}x{expected}")
     return unet
 
 
