@@ -53,7 +53,7 @@ STRENGTHS = {
 }
 
 
-def measured(pictures, network, strengths, num_splits=SPLITS):
+def measured(pictures, network, strengths, num_splits=SPLITS, num_faces=500):
     """Compare one half of the pictures, damaged, with the other half, over splits of the same pictures.
 
     Args:
@@ -61,6 +61,7 @@ def measured(pictures, network, strengths, num_splits=SPLITS):
         network: see `ddpm_lib.evaluation.features`.
         strengths: by kind of damage.
         num_splits: how many.
+        num_faces: in how many of the pictures faces are looked for.
 
     Returns:
         A list of rows, untouched pictures first: "damage", "strength", "frechet_distance" and "recall" and "precision"
@@ -83,7 +84,7 @@ def measured(pictures, network, strengths, num_splits=SPLITS):
         row = {"damage": kind, "strength": strength, "frechet_distance": distance}
         row |= {"std": float(np.std(values, axis=0, ddof=1)[0]), "precision": precision, "recall": recall}
         if hasattr(network, "is_face"):
-            row["faces"] = float(network.is_face(damaged[:500]).mean())
+            row["faces"] = float(network.is_face(damaged[:num_faces]).mean())
         rows.append(row)
     return rows
 

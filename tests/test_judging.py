@@ -39,7 +39,7 @@ def exactly(mean, covariance, count):
     """Draw features that have exactly this mean and covariance."""
     drawn = GENERATOR.standard_normal((count, len(mean)))
     drawn -= drawn.mean(axis=0)
-    white = drawn @ np.linalg.inv(np.linalg.cholesky(np.cov(drawn, rowvar=False))).T
+    white = drawn @ np.linalg.inv(np.linalg.cholesky(np.atleast_2d(np.cov(drawn, rowvar=False)))).T
     return white @ np.linalg.cholesky(covariance).T + mean
 
 
@@ -205,7 +205,7 @@ def test_digit_features_are_those_of_a_classifier_that_can_read(digit_network):
 
 def test_distance_of_digits_rises_with_every_damage(digit_network, metrics):
     digits = np.random.default_rng(0).permutation(data.load_images(DataConfig("digits"), PRESETS["digits16"].unet))
-    rows = metrics.measured(digits[:1600], digit_network, metrics.STRENGTHS["digits"], num_splits=2)
+    rows = metrics.measured(digits[:1200], digit_network, metrics.STRENGTHS["digits"], num_splits=2)
     assert [metrics.rises(rows, kind) for kind in ("noise", "blur", "pixelation")] == [True] * 3
     assert rows[0]["precision"] > 0.85 and rows[0]["recall"] > 0.85
     assert metrics.rises(rows[::-1], "blur") is False
@@ -228,7 +228,7 @@ def test_inception_sees_colours_of_299_pixels_in_minus_one_to_one(monkeypatch):
     def stub(**options):
         asked.update(options)
         image = keras.Input((299, 299, 3))
-        return keras.Model(image, keras.layers.GlobalAveragePooling2D()(image))
+        return keras.Model(image, keras.layers.GlobalMaxPooling2D()(image))  # a float32 mean of 299x299 is not exact
 
     monkeypatch.setattr(keras.applications, "InceptionV3", stub)
     network = evaluation.feature_network("inception")
@@ -273,11 +273,11 @@ def face_network():
 
 @pytest.fixture(scope="module")
 def photographs():
-    """Four hundred of the real photographs, in a cache of their own unless they were prepared before."""
+    """Some of the real photographs, in a cache of their own unless they were prepared before."""
     images = data.load_images(
         DataConfig("celeba", str(REAL_DATA / "img_align_celeba.zip")), PRESETS["celeba64"].unet, progress=False
     )
-    return np.stack([images[index] for index in np.random.default_rng(0).permutation(len(images))[:400]])
+    return np.stack([images[index] for index in np.random.default_rng(0).permutation(len(images))[:240]])
 
 
 def test_networks_compute_what_the_packages_do(face_network):
@@ -318,7 +318,7 @@ def test_a_face_is_found_and_noise_is_none(face_network):
 
 @real("img_align_celeba.zip")
 def test_distance_of_faces_rises_with_every_damage(face_network, photographs, metrics):
-    rows = metrics.measured(photographs, face_network, metrics.STRENGTHS["faces"], num_splits=2)
+    rows = metrics.measured(photographs, face_network, metrics.STRENGTHS["faces"], num_splits=2, num_faces=40)
     assert [metrics.rises(rows, kind) for kind in ("noise", "blur", "pixelation")] == [True] * 3
     assert rows[0]["faces"] > 0.98
     assert {row["faces"] for row in rows if row["damage"] == "pixelation" and row["strength"] == 16} == {0.0}

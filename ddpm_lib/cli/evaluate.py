@@ -89,7 +89,7 @@ def run(flags):
     }
     if about["enlarged_from"]:
         print(f"samples of {size}x{size} are enlarged to {unet.image_size}x{unet.image_size} (Lanczos)")
-        samples = _enlarged(samples, unet.image_size)
+        samples = images.resize(samples, unet.image_size)
     result = about | evaluation.judge(samples, photographs, network, held_out=held_out, progress=True)
     (folder / "evaluation.json").write_text(json.dumps(result, indent=1) + "\n")
     text = f"{_headline(result, network)}\n\n{evaluation.table(result)}\n\n{_fine_print(result)}\n"
@@ -166,15 +166,6 @@ def _draw(model, sampler, options, num_samples, batch_size):
                 **options,
             )
         )
-
-
-def _enlarged(samples, size):
-    import numpy as np
-    from PIL import Image
-
-    pictures = [Image.fromarray(picture.squeeze()) for picture in samples]
-    large = np.stack([np.asarray(picture.resize((size, size), Image.Resampling.LANCZOS)) for picture in pictures])
-    return large.reshape(len(samples), size, size, -1)
 
 
 def _trained_on(flags, config, facts, unet):
