@@ -53,6 +53,10 @@ def run(flags):
     config = checkpoints.read_config(flags.model) if flags.model else None
     if config:
         _check_same_kind(flags, config)
+    how = {"samples_file": flags.samples}
+    if samples is None:
+        sampler, options = chosen_sampler(flags, config.diffusion.num_steps)
+        how = {"sampler": flags.sampler, **options}
     size, channels = (config.unet.image_size, config.unet.channels) if samples is None else samples.shape[2:]
     unet = _compared_at(flags, size, channels)
     photographs = _photographs(flags, flags.data_dir, unet)
@@ -66,10 +70,6 @@ def run(flags):
     network = evaluation.feature_network(name)
     evaluation.check_faces(photographs, network)
     model = checkpoints.load(flags.model) if flags.model else None
-    how = {"samples_file": flags.samples}
-    if samples is None:
-        sampler, options = chosen_sampler(flags, model.schedule.num_steps)
-        how = {"sampler": flags.sampler, **options}
     folder = make_folder(flags.out)
 
     if samples is None:
