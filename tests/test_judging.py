@@ -151,7 +151,7 @@ def test_table_has_samples_beside_photographs():
     assert lines[0].split() == ["samples", "photographs"]
     mean, std = (result["photographs"]["frechet_distance"][key] for key in ("mean", "std"))
     [row] = [line for line in lines if line.startswith("Fréchet distance")]
-    assert row.endswith(f"{mean:.3f} ± {std:.3f}")
+    assert row.endswith(f"{mean:.4f} ± {std:.4f}")
     assert "20 each" in lines[-1] and "50% ± 9%" in lines[-1]
 
 
@@ -168,6 +168,11 @@ def test_too_few_pictures_are_counted(samples, photographs, held_out, part):
     others = None if held_out is None else pictures(held_out)
     with pytest.raises(InputError, match=part):
         evaluation.judge(pictures(samples), pictures(photographs), Shrunk(), held_out=others)
+
+
+def test_photographs_that_are_all_the_same_are_refused():
+    with pytest.raises(InputError, match="cannot be told apart by the features 'shrunk'"):
+        evaluation.judge(pictures(10), np.repeat(pictures(1), 20, axis=0), Shrunk())
 
 
 def test_pictures_of_another_size_are_refused():

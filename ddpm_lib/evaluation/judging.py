@@ -53,7 +53,7 @@ def judge(
         picture, again and again, at the mean of their features.
 
     Raises:
-        InputError: if there are too few pictures, or they have different shapes.
+        InputError: if there are too few pictures, they have different shapes, or all photographs are the same.
     """
     check_counts(len(samples), len(photographs))
     if held_out is not None and len(held_out) < LEAST:
@@ -68,6 +68,8 @@ def judge(
     sample_features = network.features(samples, progress).astype(np.float64)
     features = network.features(drawn, progress).astype(np.float64)
     total_variance = float(features.var(axis=0, ddof=1).sum())
+    if total_variance == 0:
+        raise InputError(f"the photographs cannot be told apart by the features {network.name!r}")
 
     rows = {"samples": [], "photographs": []}
     for _ in tqdm(range(num_splits), desc="splits", unit="split", disable=not progress):
@@ -161,8 +163,13 @@ def table(result: dict[str, Any]) -> str:
     """Lay out what `judge` returned as lines of text: samples on the left, photographs in their place on the right."""
     columns = [result["samples"], result["photographs"]]
     rows = [("", "samples", "photographs")]
-    for label, name in [("Fréchet distance", "frechet_distance"), ("precision", "precision"), ("recall", "recall")]:
-        rows.append((label, *(f"{column[name]['mean']:.3f} ± {column[name]['std']:.3f}" for column in columns)))
+    for label, name, digits in [
+        ("Fréchet distance", "frechet_distance", 4),
+        ("precision", "precision", 3),
+        ("recall", "recall", 3),
+    ]:
+        values = [column[name] for column in columns]
+        rows.append((label, *(f"{value['mean']:.{digits}f} ± {value['std']:.{digits}f}" for value in values)))
     if "faces" in result["samples"]:
         rows.append(("a face is found", *(f"{column['faces']:.1%}" for column in columns)))
     for name in ("median", "least"):
