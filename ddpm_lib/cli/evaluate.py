@@ -198,8 +198,8 @@ def _fine_print(result):
     ]
     if result["num_samples"] <= result["num_features"]:
         lines.append(
-            f"{result['num_samples']} images are no more than the {result['num_features']} features: most of a distance "
-            "is due to that."
+            f"{result['num_samples']} images are no more than the {result['num_features']} features: most of a "
+            "distance is due to that."
         )
     if result["trained_on_these"] is False:
         lines.append("These are not the very pictures the model was trained on: distances to them show no memorising.")
