@@ -49,7 +49,10 @@ EXERCISES: dict[str, Exercise] = {
             for bits in all_bits
         ),
         mistakes=(
-            (lambda *case: _value(*case, subnormals=False), "With exponent 0 the free 1 is missing: read it as subnormal"),
+            (
+                lambda *case: _value(*case, subnormals=False),
+                "With exponent 0 the free 1 is missing: read it as subnormal",
+            ),
             (
                 lambda *case: _value(*case, lowest=0),
                 "Subnormal numbers keep the power of exponent 1: they are half of what they should be",
