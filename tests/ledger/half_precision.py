@@ -10,7 +10,9 @@ import numpy as np
 from ddpm_lib import cost
 from ddpm_lib.config import PRESETS
 from tests.ledger.checking import Check
+from tests.ledger.inline import Inline, Says
 from tests.ledger.variables import World
+from tests.ledger.worlds import chains, library_steps, numbers
 
 TYPES = {"float16": np.float16, "bfloat16": ml_dtypes.bfloat16, "float32": np.float32}
 # Rounded from float64 at once, where bfloat16 goes through float32: so a threshold lies where it should, to 1e-9.
@@ -53,6 +55,22 @@ def normal_numbers():
     return patterns({name: (0.1, -999.0, 1.75, -3e-4) for name in TYPES})
 
 
+def largest_numbers():
+    return patterns({name: (float(ml_dtypes.finfo(TYPES[name]).max),) for name in TYPES})
+
+
+def smallest_normal_numbers():
+    return patterns({name: (float(ml_dtypes.finfo(TYPES[name]).smallest_normal),) for name in TYPES})
+
+
+def smallest_numbers():
+    return patterns({name: (after(0, name),) for name in TYPES})
+
+
+def infinities():
+    return patterns({name: (math.inf,) for name in TYPES})
+
+
 def subnormal_numbers():
     return patterns({"float16": (3e-5, -1e-6), "bfloat16": (3e-39, -4e-40)})
 
@@ -86,6 +104,7 @@ def gaps():
             stored = float(TYPES[name](number))
             gap = after(number, name) - stored
             names = {"k": layout(name)[1], "n": math.frexp(stored)[1] - 1, "y": stored, r"\Delta": gap}
+            names["p"] = max(2.0**power for power in range(-10, 20) if 2.0**power <= stored)
             worlds.append(World(names))
     return worlds
 
@@ -124,6 +143,26 @@ def adams():
             v.append(float(keras.ops.convert_to_numpy(moment)[0]))
         for n in (1, 2, 3):
             worlds.append(World({"n": n, "v": v.__getitem__, "g": g.__getitem__, r"\rho": rho}))
+    return worlds
+
+
+def first_adam_steps():
+    """The first move of Keras's Adam, which puts the root of 1 - rho into its epsilon; D is the move over the rate."""
+    worlds = []
+    for rho, g, epsilon in [(0.999, 0.3, 0.01), (0.9, 1.7, 0.2)]:
+        weight = keras.Variable(np.zeros(1), dtype="float64")
+        adam = keras.optimizers.Adam(0.5, beta_1=0.75, beta_2=rho, epsilon=epsilon * math.sqrt(1 - rho))
+        adam.build([weight])
+        adam.apply([keras.ops.convert_to_tensor(np.array([g]))], [weight])
+        kept = {v.path.split("_")[-1]: float(keras.ops.convert_to_numpy(v)[0]) for v in adam.variables if v.shape}
+        names = {
+            r"\hatm": kept["momentum"] / 0.25,
+            r"\hatv": kept["velocity"] / (1 - rho),
+            r"\epsilon": epsilon,
+            "g": g,
+            "D": -float(keras.ops.convert_to_numpy(weight)[0]) / 0.5,
+        }
+        worlds.append(World(names))
     return worlds
 
 
@@ -326,3 +365,24 @@ CHECKS: dict[str, Check] = {
         (("22 P", "20 P"), (r"22 P + A_{\mathrm{half}}", r"20 P + A"), ("1 - ", "")),
     ),
 }
+
+INLINE = Inline(
+    numbers,
+    {
+        "for all $E$ from 1 to $#1$.": Says(largest_numbers, "#1 = E"),
+        "The smallest exponent, $#1$, is read": Says(subnormal_numbers),
+        "the power stays that of $#1$. These": Says(smallest_normal_numbers, "#1, \\quad y = 2^{1 - b}"),
+        "The largest exponent, $#1$, is kept for infinity (with $#2$)": Says(infinities, "#1, \\quad #2"),
+        "The largest finite number has $#1$ and all": Says(largest_numbers, "#1, \\quad M = 2^k - 1"),
+        "The smallest normal one has $#1$ and $#2$,": Says(smallest_normal_numbers, "#1, \\quad #2"),
+        "the smallest of all has $#1$ and $#2$:": Says(smallest_numbers, "#1, \\quad #2"),
+        "Let $#1$ be the largest power of two": Says(gaps, "#1 = p"),
+        "$M$ counts in $#1$ steps, each": Says(gaps, r"#1 \Delta = p"),
+        "relative to the number. At 1 it is $#1$.": Says(ends, "#1 = 2 u"),
+        "image is nearly all there: $#1$. Both": Says(library_steps),
+        "has the standard deviation $#1$, and whoever": Says(chains, r"\operatorname{Var}[x_t \mid x_0] = #1^2"),
+        "It starts at $#1$. So": Says(adams),
+        "by the rate times $#1$. The hats": Says(first_adam_steps, "D = #1"),
+        r"$\hat m$ is $g$ and $#1$ is the size": Says(first_adam_steps, r"\hat m = g, \quad #1 = g"),
+    },
+)
