@@ -129,6 +129,12 @@ def bisected(moves, low, high):
     return high
 
 
+def kept(adam, kind):
+    """The average of one weight that a Keras optimizer holds."""
+    [variable] = [v for v in adam.variables if kind in v.path]
+    return keras.ops.convert_to_numpy(variable).item()
+
+
 def adams():
     """Keras's Adam, asked for its second moment after each of three steps."""
     worlds = []
@@ -136,11 +142,10 @@ def adams():
         weight = keras.Variable(np.zeros(1), dtype="float64")
         adam = keras.optimizers.Adam(1.0, beta_2=rho)
         adam.build([weight])
-        moment = next(v for v in adam.variables if "velocity" in v.path)
         v, g = [0.0], [None, 0.3, -0.2, 0.7]
         for gradient in g[1:]:
             adam.apply([keras.ops.convert_to_tensor(np.array([gradient]))], [weight])
-            v.append(float(keras.ops.convert_to_numpy(moment)[0]))
+            v.append(kept(adam, "velocity"))
         for n in (1, 2, 3):
             worlds.append(World({"n": n, "v": v.__getitem__, "g": g.__getitem__, r"\rho": rho}))
     return worlds
@@ -154,10 +159,9 @@ def first_adam_steps():
         adam = keras.optimizers.Adam(0.5, beta_1=0.75, beta_2=rho, epsilon=epsilon * math.sqrt(1 - rho))
         adam.build([weight])
         adam.apply([keras.ops.convert_to_tensor(np.array([g]))], [weight])
-        kept = {v.path.split("_")[-1]: float(keras.ops.convert_to_numpy(v)[0]) for v in adam.variables if v.shape}
         names = {
-            r"\hatm": kept["momentum"] / 0.25,
-            r"\hatv": kept["velocity"] / (1 - rho),
+            r"\hatm": kept(adam, "momentum") / 0.25,
+            r"\hatv": kept(adam, "velocity") / (1 - rho),
             r"\epsilon": epsilon,
             "g": g,
             "D": -float(keras.ops.convert_to_numpy(weight)[0]) / 0.5,
