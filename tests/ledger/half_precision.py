@@ -386,7 +386,7 @@ INLINE = Inline(
         "image is nearly all there: $#1$. Both": Says(library_steps),
         "has the standard deviation $#1$, and whoever": Says(chains, r"\operatorname{Var}[x_t \mid x_0] = #1^2"),
         "It starts at $#1$. So": Says(adams),
-        "by the rate times $#1$. The hats": Says(first_adam_steps, "D = #1"),
+        "by the rate times $#1$. The hats": Says(first_adam_steps, r"D \approx #1", 1e-5),
         r"$\hat m$ is $g$ and $#1$ is the size": Says(first_adam_steps, r"\hat m = g, \quad #1 = g"),
     },
 )
