@@ -14,6 +14,7 @@ CHAPTERS = (
     "closed_form",
     "posterior",
     "first_model",
+    "half_precision",
     "training_on_faces",
     "what_it_learned",
 )
