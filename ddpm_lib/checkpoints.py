@@ -23,6 +23,7 @@ from ddpm_lib.config import InputError, RunConfig
 from ddpm_lib.diffusion import noise_predictor
 from ddpm_lib.hardware import compiled
 from ddpm_lib.schedules import NoiseSchedule, build_schedule
+from ddpm_lib.stopping import after_divergence, all_variables, not_finite
 from ddpm_lib.training import DiffusionTrainer
 from ddpm_lib.unet import build_unet
 
@@ -55,7 +56,17 @@ class LoadedModel(NamedTuple):
 
 
 def save(trainer: DiffusionTrainer, path: str | os.PathLike) -> None:
-    """Write network, EMA, optimizer, counters, history and configuration to one file, whole or not at all."""
+    """Write network, EMA, optimizer, counters, history and configuration to one file, whole or not at all.
+
+    Raises:
+        InputError: if the state is not finite: no file is ever replaced by one that is worth nothing.
+    """
+    path = pathlib.Path(path)
+    if broken := not_finite(all_variables(trainer)):
+        raise InputError(
+            f"after step {trainer.step} {broken} is not finite, and nothing was saved: "
+            + after_divergence(trainer, path.parent)
+        )
     with _whole_or_not_at_all(path) as temporary:
         trainer.save(temporary)
 
@@ -84,7 +95,7 @@ def export(source: str | os.PathLike, target: str | os.PathLike) -> None:
         target: the file to write, ending in `.npz`.
 
     Raises:
-        InputError: if the source cannot be loaded, or the target has another ending.
+        InputError: if the source cannot be loaded, the target has another ending, or a weight is beyond float16.
     """
     target = pathlib.Path(target)
     if target.suffix != ".npz":
@@ -92,9 +103,11 @@ def export(source: str | os.PathLike, target: str | os.PathLike) -> None:
     model = load(source)
     config = model.config.replace(data={"data_dir": None})
     about = json.dumps({"config": config.to_dict(), "step": model.step, "rows": model.rows})
-    weights = {
-        weight.path: keras.ops.convert_to_numpy(weight.value).astype("float16") for weight in model.network.weights
-    }
+    with np.errstate(over="ignore"):
+        weights = {w.path: keras.ops.convert_to_numpy(w.value).astype("float16") for w in model.network.weights}
+    for name, weight in weights.items():
+        if not np.isfinite(weight).all():
+            raise InputError(f"{source} cannot be exported: {name} holds numbers beyond float16 (65,504)")
     with _whole_or_not_at_all(target) as temporary:
         np.savez(temporary, **{ABOUT: np.array(about.encode())}, **weights)
 
@@ -140,13 +153,23 @@ def resume(path: str | os.PathLike) -> DiffusionTrainer:
     """Read a run back, ready to be continued by `ddpm_lib.training.fit_run`.
 
     Raises:
-        InputError: if the file is missing, damaged, not a checkpoint of this library, or one for sampling only.
+        InputError: if the file is missing, damaged, not a checkpoint of this library, one for sampling only, or of a
+            run that diverged.
     """
     path = _find(path)
     _read_about(path)
     if _is_exported(path):
         raise InputError(f"{path} is for sampling only: training goes on from a .keras file")
-    return _load_trainer(path)
+    trainer = _load_trainer(path)
+    _refuse_not_finite(path, all_variables(trainer))
+    return trainer
+
+
+def _refuse_not_finite(path, variables):
+    if broken := not_finite(variables):
+        raise InputError(
+            f"{path} is of a run that diverged ({broken} is not finite): use an earlier one, or train again"
+        )
 
 
 def _load_trainer(path):
@@ -206,8 +229,8 @@ def load(path: str | os.PathLike) -> LoadedModel:
         `predict_noise`, `network`, `schedule`, `config`, and the `step` and `rows` of its training.
 
     Raises:
-        InputError: if the file is missing, damaged, not a checkpoint of this library, or, for a model that comes with
-            the project, not the file that was shipped.
+        InputError: if the file is missing, damaged, not a checkpoint of this library, of a run that diverged, or, for
+            a model that comes with the project, not the file that was shipped.
     """
     path = _find(path)
     about = _read_about(path)
@@ -220,6 +243,7 @@ def load(path: str | os.PathLike) -> LoadedModel:
         trainer = _load_trainer(path)
         network.set_weights(trainer.ema_network.get_weights())
         step = trainer.step
+    _refuse_not_finite(path, network.weights)
     network.trainable = False
     diffusion = about["config"].diffusion
     schedule = build_schedule(**diffusion.schedule)
@@ -239,6 +263,8 @@ class SaveCheckpoints(keras.callbacks.Callback):
 
     def __init__(self, folder: str | os.PathLike, per_epoch: int, keep: int = 3, every: int = 1000):
         super().__init__()
+        if min(per_epoch, keep, every) < 1:
+            raise InputError(f"per_epoch, keep and every must be at least 1, got {per_epoch}, {keep} and {every}")
         self.folder, self.per_epoch, self.keep, self.every = pathlib.Path(folder), per_epoch, keep, every
         self.step = None
 

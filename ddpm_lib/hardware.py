@@ -10,8 +10,6 @@ from collections.abc import Callable
 
 import keras
 
-PRECISIONS = ("float32", "mixed_float16", "mixed_bfloat16")
-
 
 def gpus() -> list[tuple[str, tuple[int, int] | None]]:
     """List the GPUs that the current backend sees: name and CUDA compute capability (None where it has none)."""

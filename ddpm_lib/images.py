@@ -9,6 +9,8 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw
 
+from ddpm_lib.config import InputError
+
 
 def from_uint8(images: np.ndarray) -> np.ndarray:
     """Map uint8 0..255 to float32 in [-1, 1], any shape."""
@@ -16,8 +18,14 @@ def from_uint8(images: np.ndarray) -> np.ndarray:
 
 
 def to_uint8(images) -> np.ndarray:
-    """Map [-1, 1] to uint8 0..255, rounding, and clipping what lies outside; any shape."""
+    """Map [-1, 1] to uint8 0..255, rounding, and clipping what lies outside; any shape.
+
+    Raises:
+        InputError: if a value is no number (nan): it has no grey level, and black would hide it.
+    """
     images = np.asarray(images, dtype=np.float32)
+    if np.isnan(images).any():
+        raise InputError("these images hold values that are no numbers (nan): the network that drew them has diverged")
     return np.clip(np.rint((images + 1.0) * 127.5), 0, 255).astype(np.uint8)
 
 

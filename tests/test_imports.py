@@ -25,11 +25,12 @@ MAY_IMPORT = {
     "distribution": {"keras", "tensorflow", "jax", "torch"},
     "sampling": {"keras", "numpy", "tqdm", "schedules", "diffusion", "hardware"},
     "data": {"keras", "numpy", "PIL", "sklearn", "tqdm", "config", "images", "data", "ddpm_lib"},
+    "stopping": {"keras", "numpy"},
     "training": {
         *("keras", "numpy", "matplotlib"),
-        *("config", "schedules", "images", "diffusion", "unet", "hardware", "sampling", "data"),
+        *("config", "schedules", "images", "diffusion", "unet", "hardware", "sampling", "data", "stopping"),
     },
-    "checkpoints": {"keras", "numpy", "config", "schedules", "diffusion", "unet", "hardware", "training"},
+    "checkpoints": {"keras", "numpy", "config", "schedules", "diffusion", "unet", "hardware", "stopping", "training"},
     "evaluation": {"keras", "numpy", "scipy", "schedules", "diffusion", "sampling", "images", "evaluation"},
     "exercises": {"numpy", "schedules", "exercises"},
     "explorer": {

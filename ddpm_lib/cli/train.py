@@ -8,8 +8,10 @@ import pathlib
 import sys
 
 from ddpm_lib.cli.conventions import COUNT, SEED, add_data_flags, import_keras, make_folder, number_type
-from ddpm_lib.config import DEFAULT_PRESETS, PRESETS, InputError, RunConfig
+from ddpm_lib.config import DEFAULT_PRESETS, PRECISIONS, PRESETS, InputError, RunConfig
 
+# The mean squared error of an answer of zeros is 1, give or take the chance of a short epoch.
+WORSE_THAN_UNTRAINED = 1.2
 HELP = "train a network (without flags: handwritten digits, minutes on a CPU)"
 
 
@@ -22,7 +24,7 @@ def add_flags(parser):
     parser.flag("batch_size", type=COUNT)
     parser.flag("steps_per_epoch", type=COUNT, help="(default: one pass over the data)")
     parser.flag("lr", type=number_type(float, 0.0, allow_least=False), help="learning rate")
-    parser.flag("precision", choices=["auto", "float32", "mixed_float16", "mixed_bfloat16"], help="(default: auto)")
+    parser.flag("precision", choices=["auto", *PRECISIONS], help="(default: auto)")
     parser.flag("jit", choices=["auto", "on", "off"], help="compile the step with XLA (default: auto, with a GPU)")
     parser.flag(
         "rematerialize",
@@ -57,8 +59,7 @@ def run(flags):
     images = data.load_images(
         config.data, config.unet, cache_dir=flags.cache_dir, max_bad_fraction=flags.max_bad_fraction
     )
-    if config.train.batch_size > len(images):
-        raise InputError(f"--batch_size {config.train.batch_size} is more than the {len(images)} images of the dataset")
+    per_epoch = training.steps_per_epoch(config.train, len(images))
     facts = data.describe(images)
     if flags.resume and facts["sha256"] != config.data.sha256:
         raise InputError(
@@ -71,7 +72,6 @@ def run(flags):
         keras.utils.set_random_seed(config.train.seed)  # of the initial weights
         trainer = training.DiffusionTrainer(config)
 
-    per_epoch = training.steps_per_epoch(config.train, len(images))
     print(
         f"{len(images)} images of {config.unet.image_size}x{config.unet.image_size}, "
         f"{trainer.network.count_params():,} weights, {per_epoch} steps an epoch, run folder {folder}"
@@ -90,6 +90,12 @@ def run(flags):
         ],
         verbose=1 if sys.stdout.isatty() else 2,
     )
+    loss = trainer.rows[-1]["loss"]
+    if loss > WORSE_THAN_UNTRAINED:
+        raise InputError(
+            f"the run has diverged: its loss is {loss:.4g}, and that of an untrained network is 1; "
+            f"start a new run with --lr below {config.train.learning_rate:g}"
+        )
     last = folder / f"unet_epoch_{len(trainer.rows)}.keras"
     print(f"done: loss {trainer.rows[-1]['loss']:.4f}; now try\n  python generate.py --num_samples 16 --model {last}")
 
