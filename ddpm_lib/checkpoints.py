@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
-from ddpm_lib.config import InputError, RunConfig
+from ddpm_lib.config import InputError, RunConfig, user_path
 from ddpm_lib.diffusion import noise_predictor
 from ddpm_lib.hardware import compiled
 from ddpm_lib.schedules import NoiseSchedule, build_schedule
@@ -97,7 +97,7 @@ def export(source: str | os.PathLike, target: str | os.PathLike) -> None:
     Raises:
         InputError: if the source cannot be loaded, the target has another ending, or a weight is beyond float16.
     """
-    target = pathlib.Path(target)
+    target = user_path(target)
     if target.suffix != ".npz":
         raise InputError(f"an exported file ends in .npz, and {target} does not")
     model = load(source)
@@ -133,7 +133,7 @@ def _find(path):
         if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != models[name]["sha256"]:
             raise InputError(f"{path} is not the file that was shipped as {name}: restore it from the repository")
         return path
-    path = pathlib.Path(path)
+    path = user_path(path)
     if path.is_dir():
         raise InputError(f"{path} is a folder: name a file in it, such as {path / LATEST}")
     if not path.is_file():

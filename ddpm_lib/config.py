@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import os
+import pathlib
 import types
 import typing
 from typing import Any
@@ -12,6 +14,20 @@ from typing import Any
 
 class InputError(ValueError):
     """Something the user gave cannot be used; the message is one line that says what is wrong and what to do."""
+
+
+def user_path(path: str | os.PathLike) -> pathlib.Path:
+    """Return a path that a user wrote, with `~` and `~name` expanded; raises InputError where that cannot be.
+
+    An empty path is most often a variable that was never set, and would mean the working directory.
+    """
+    text = os.fspath(path)
+    if not text or "\0" in text:
+        raise InputError("a path is empty: was a variable left unset?" if not text else "a path has a zero byte in it")
+    try:
+        return pathlib.Path(text).expanduser()
+    except RuntimeError:
+        raise InputError(f"there is no home folder {text.split('/')[0]}: a file of that name is ./{text}") from None
 
 
 PREDICTIONS = ("noise", "v")

@@ -10,7 +10,7 @@ import pathlib
 import sys
 import tempfile
 
-from ddpm_lib.config import InputError
+from ddpm_lib.config import InputError, user_path
 
 # Before Keras is imported anywhere: TensorFlow greets every process with a dozen lines.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -53,14 +53,23 @@ def number_type(kind, least, allow_least=True, most=math.inf):
     return parse
 
 
+def path(text: str) -> str:
+    """Type of every flag that takes a path: not empty, with ~ expanded, also in --out=~/pictures."""
+    try:
+        return str(user_path(text))
+    except InputError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
 COUNT = number_type(int, 1)
 SEED = number_type(int, 0, most=2**32 - 1)  # what the random generators of all backends take
 
 
 def add_data_flags(parser):
     """Add the flags that say where images are, for commands that may prepare them."""
-    parser.flag("data_dir", metavar="PATH", help="archive or folder of images, for celeba and folder")
-    parser.flag("cache_dir", metavar="PATH", help="where prepared images are kept (default: the user's cache folder)")
+    parser.flag("data_dir", type=path, metavar="PATH", help="archive or folder of images, for celeba and folder")
+    where = "where prepared images are kept (default: the user's cache folder)"
+    parser.flag("cache_dir", type=path, metavar="PATH", help=where)
     parser.flag(
         "max_bad_fraction",
         type=number_type(float, 0.0),

@@ -2,15 +2,15 @@
 
 import pathlib
 
-from ddpm_lib.cli.conventions import import_keras, make_folder
+from ddpm_lib.cli.conventions import import_keras, make_folder, path
 
 HELP = "write what sampling needs of a checkpoint to a small file"
 
 
 def add_flags(parser):
     """Add the flags of this command."""
-    parser.flag("model", required=True, metavar="FILE", help="a checkpoint")
-    parser.flag("out", required=True, metavar="FILE", help="where to write, ending in .npz")
+    parser.flag("model", required=True, type=path, metavar="FILE", help="a checkpoint")
+    parser.flag("out", required=True, type=path, metavar="FILE", help="where to write, ending in .npz")
 
 
 def run(flags):

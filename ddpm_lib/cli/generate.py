@@ -6,7 +6,7 @@ import contextlib
 import os
 import pathlib
 
-from ddpm_lib.cli.conventions import COUNT, MODEL, SEED, import_keras, make_folder, number_type
+from ddpm_lib.cli.conventions import COUNT, MODEL, SEED, import_keras, make_folder, number_type, path
 from ddpm_lib.config import InputError
 
 HELP = "draw images with a trained network"
@@ -16,7 +16,7 @@ STRIP_FRAMES = (1000, 750, 500, 250, 0)  # the steps at which the trajectory str
 
 def add_flags(parser):
     """Add the flags of this command."""
-    parser.flag("model", metavar="MODEL", help=f"{MODEL} (default: {DEFAULT_MODEL})")
+    parser.flag("model", type=path, metavar="MODEL", help=f"{MODEL} (default: {DEFAULT_MODEL})")
     parser.flag("num_samples", type=COUNT, default=16, help="(default: 16)")
     parser.flag(
         "sampler", choices=["ddpm", "ddim", "dpm++"], default="ddim", help="dpm++ is DPM-Solver++(2M) (default: ddim)"
@@ -25,7 +25,7 @@ def add_flags(parser):
     parser.flag("eta", type=number_type(float, 0.0), help="share of fresh noise in ddim (default: 0)")
     parser.flag("seed", type=SEED, default=0, help="of the first image; the next ones count up (default: 0)")
     parser.flag("batch_size", type=COUNT, default=16, help="images at a time (default: 16)")
-    parser.flag("out", default="generated", metavar="FOLDER", help="(default: generated)")
+    parser.flag("out", type=path, default="generated", metavar="FOLDER", help="(default: generated)")
     parser.flag("trajectory", action="store_true", help="also save how the first images come about")
 
 

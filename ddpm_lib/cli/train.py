@@ -7,7 +7,7 @@ import itertools
 import pathlib
 import sys
 
-from ddpm_lib.cli.conventions import COUNT, SEED, add_data_flags, import_keras, make_folder, number_type
+from ddpm_lib.cli.conventions import COUNT, SEED, add_data_flags, import_keras, make_folder, number_type, path
 from ddpm_lib.config import DEFAULT_PRESETS, PRECISIONS, PRESETS, InputError, RunConfig
 
 # The mean squared error of an answer of zeros is 1, give or take the chance of a short epoch.
@@ -35,8 +35,8 @@ def add_flags(parser):
     parser.flag("seed", type=SEED)
     parser.flag("keep", type=COUNT, default=3, help="epoch checkpoints that stay (default: 3)")
     parser.flag("save_every", type=COUNT, default=1000, metavar="STEPS", help="saves within an epoch (default: 1000)")
-    parser.flag("out", metavar="FOLDER", help="run folder (default: a new one under runs)")
-    parser.flag("resume", metavar="FILE", help="continue the run of this checkpoint")
+    parser.flag("out", type=path, metavar="FOLDER", help="run folder (default: a new one under runs)")
+    parser.flag("resume", type=path, metavar="FILE", help="continue the run of this checkpoint")
 
 
 def run(flags):
@@ -113,7 +113,7 @@ def _new_config(flags, precision, jit) -> RunConfig:
 
 
 def _absolute(path):
-    return str(pathlib.Path(path).expanduser().resolve()) if path else None
+    return str(pathlib.Path(path).resolve()) if path else None
 
 
 def _given_train_flags(flags):

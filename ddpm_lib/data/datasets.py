@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from ddpm_lib.config import DataConfig, InputError, UNetConfig
+from ddpm_lib.config import DataConfig, InputError, UNetConfig, user_path
 from ddpm_lib.data.pictures import reason
 from ddpm_lib.data.preparing import open_prepared, prepare
 
@@ -123,7 +123,7 @@ def _fashion_mnist(data_dir):
                 "name a copy of fashion_mnist.npz, or its folder, with --data_dir"
             ) from error
         return images
-    path = Path(data_dir).expanduser()
+    path = user_path(data_dir)
     path = path / "fashion_mnist.npz" if path.is_dir() else path
     try:
         with np.load(path) as arrays:

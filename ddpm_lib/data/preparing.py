@@ -19,7 +19,7 @@ from PIL import features
 from tqdm import tqdm
 
 from ddpm_lib import __version__
-from ddpm_lib.config import InputError
+from ddpm_lib.config import InputError, user_path
 from ddpm_lib.data.pictures import CELEBA_CROP, Box, find_pictures, load_picture, reason
 
 try:
@@ -73,8 +73,8 @@ def prepare(
         left, top, right, bottom = crop
         if min(left, top) < 0 or right - left < 1 or right - left != bottom - top:
             raise InputError(f"crop must be a square (left, top, right, bottom) inside the picture, got {tuple(crop)}")
-    source = Path(source).expanduser().resolve()
-    cache = Path(cache_dir or default_cache_dir()).expanduser().resolve()
+    source = user_path(source).resolve()
+    cache = user_path(default_cache_dir() if cache_dir is None else cache_dir).resolve()
     if cache.is_relative_to(source):
         raise InputError(f"the cache folder {cache} lies inside {source}: name another one with --cache_dir")
 
