@@ -147,7 +147,7 @@ class DataConfig:
 
     dataset: str = "digits"  # digits | fashion_mnist | celeba | folder
     data_dir: str | None = None  # archive or folder, for celeba and folder
-    horizontal_flip: bool = False  # mirrored faces are faces; mirrored digits are not digits
+    horizontal_flip: bool = False  # mirrored faces are faces; mirrored digits are not digits, nor are most other data
     crop: dict[str, Any] | None = None  # what was cut from photographs, by their size; noted when training starts
     sha256: str | None = None  # of the images as trained on; noted when training starts
 
@@ -258,7 +258,7 @@ PRESETS: dict[str, RunConfig] = {
     "fashion32": RunConfig(
         preset="fashion32",
         unet=UNetConfig(32, 1, (32, 64, 128), attention_resolutions=(), heads=4, attention_dim=128, time_dim=256),
-        data=DataConfig("fashion_mnist", horizontal_flip=True),
+        data=DataConfig("fashion_mnist"),
         train=TrainConfig(epochs=10, batch_size=64, learning_rate=5e-4, warmup_steps=500, ema_decay=0.999),
     ),
     # Faces small enough for a CPU: 0.67 GFLOP a forward pass. Attention at 8 pixels alone: at 16 it would cost a

@@ -187,10 +187,32 @@ def test_resuming_on_other_images_is_refused(capsys, tmp_path):
     flags = ["--preset", "faces32", "--batch_size", 4, "--epochs", 1, "--out", tmp_path / "run", *cache]
     command = ["train", "--dataset", "folder", "--data_dir", tmp_path / "one", *flags]
     assert cli.main([str(part) for part in command]) == 0
+    assert "centred square" in (said := capsys.readouterr().out) and "not mirrored (see --mirror)" in said
     config = checkpoints.read_config(tmp_path / "run/latest.keras")
     assert config.data.crop["178x218"] == [15, 35, 163, 183]
+    assert not config.data.horizontal_flip, "faces32 mirrors, and a folder may hold text"
     resume = ["train", "--resume", tmp_path / "run/latest.keras", "--epochs", 2, *cache]
     assert "not the images" in refused(capsys, *resume, "--data_dir", tmp_path / "other")
+    assert "--mirror contradicts the checkpoint, which has no-mirror" in refused(capsys, *resume, "--mirror")
+
+
+@pytest.mark.parametrize(
+    "arguments, mirrored",
+    [
+        (["--dataset", "folder"], False),
+        (["--dataset", "folder", "--preset", "celeba64"], False),
+        (["--dataset", "folder", "--mirror"], True),
+        (["--dataset", "celeba"], True),
+        (["--dataset", "celeba", "--no-mirror"], False),
+        (["--preset", "faces64"], True),
+        (["--dataset", "fashion_mnist"], False),
+        ([], False),
+    ],
+)
+def test_only_faces_are_mirrored_unless_asked(arguments, mirrored):
+    config = train._new_config(cli._parser().parse_args(["train", *arguments]), "float32", False)
+    assert config.data.horizontal_flip is mirrored
+    assert ("half of them mirrored (--no-mirror: none)" in train._treatment(config)) is mirrored
 
 
 def test_an_existing_run_is_not_overwritten(run_folder, capsys):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib.util
 import math
 import os
 import pathlib
@@ -15,6 +16,8 @@ from ddpm_lib.config import InputError, user_path
 # Before Keras is imported anywhere: TensorFlow greets every process with a dozen lines.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+BACKENDS = ("tensorflow", "jax", "torch")
+CHOICE = "tensorflow, jax or torch"
 BAD_INPUT, INTERRUPTED = 2, 130  # exit codes
 
 # Help of every --model that takes more than a checkpoint.
@@ -82,15 +85,20 @@ def add_data_flags(parser):
 def import_keras():
     """Import Keras in silence, or say in one line why it cannot be. Every command that computes begins with this."""
     backend = os.environ.get("KERAS_BACKEND")
-    if backend not in (None, "", "tensorflow", "jax", "torch"):
-        raise InputError(f"KERAS_BACKEND={backend} is unknown: choose tensorflow, jax or torch")
+    if backend not in (None, "", *BACKENDS):
+        raise InputError(f"KERAS_BACKEND={backend} is unknown: choose {CHOICE}")
     try:
         with _held_back_stderr():
             import keras
     except ModuleNotFoundError as error:
-        raise InputError(
-            f"{error.name} is not installed: install it, or name another backend, as in KERAS_BACKEND=jax"
-        ) from error
+        others = [name for name in BACKENDS if name != error.name and importlib.util.find_spec(name)]
+        instead = f", or choose another backend: KERAS_BACKEND={others[0]}" if others else ""
+        raise InputError(f"{error.name} is not installed: install it{instead}") from error
+    except (AssertionError, AttributeError, TypeError, ValueError) as error:  # how Keras takes a bad keras.json
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InputError(f"Keras cannot start ({reason}): mend ~/.keras/keras.json, its backend is {CHOICE}") from error
+    if (backend := keras.backend.backend()) not in BACKENDS:
+        raise InputError(f"Keras runs on {backend} here: set KERAS_BACKEND or ~/.keras/keras.json to {CHOICE}")
     return keras
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import itertools
 import pathlib
@@ -19,6 +20,11 @@ def add_flags(parser):
     """Add the flags of this command."""
     parser.flag("dataset", choices=sorted(DEFAULT_PRESETS), help="what to train on (default: digits)")
     add_data_flags(parser)
+    parser.flag(
+        "mirror",
+        action=argparse.BooleanOptionalAction,
+        help="mirror half of the images, left to right, anew in every epoch (default: of celeba alone)",
+    )
     parser.flag("preset", choices=sorted(PRESETS), help="network and settings (default: what suits the dataset)")
     parser.flag("epochs", type=COUNT, help="in total, also when resuming")
     parser.flag("batch_size", type=COUNT)
@@ -56,6 +62,7 @@ def run(flags):
         if flags.out:
             _refuse_existing_run(pathlib.Path(flags.out))
 
+    print(_treatment(config))
     images = data.load_images(
         config.data, config.unet, cache_dir=flags.cache_dir, max_bad_fraction=flags.max_bad_fraction
     )
@@ -105,11 +112,24 @@ def _new_config(flags, precision, jit) -> RunConfig:
     if flags.data_dir and dataset == "digits":
         raise InputError(f"the digits need no --data_dir {flags.data_dir}: leave it out, or name another --dataset")
     config = PRESETS[flags.preset or DEFAULT_PRESETS[dataset]]
-    data = {"dataset": dataset, "data_dir": _absolute(flags.data_dir)}
+    # The preset is for a network; whether left and right may be exchanged is a matter of the data.
+    mirror = dataset == "celeba" if flags.mirror is None else flags.mirror
+    data = {"dataset": dataset, "data_dir": _absolute(flags.data_dir), "horizontal_flip": mirror}
     train = {"precision": precision, "jit": jit, **_given_train_flags(flags)}
     if flags.epochs:
         train["epochs"] = flags.epochs
     return config.replace(data=data, train=train)
+
+
+def _treatment(config):
+    """Say in one line what is done to the images before the network sees them."""
+    size, data = config.unet.image_size, config.data
+    prepared = {
+        "digits": "enlarged from 8x8",
+        "fashion_mnist": "28x28 with a black edge of 2",
+    }.get(data.dataset, "RGB, the centred square of each (148x148 of CelebA's 178x218), resized")
+    mirrored = "half of them mirrored (--no-mirror: none)" if data.horizontal_flip else "not mirrored (see --mirror)"
+    return f"images: {prepared}, {size}x{size}, {mirrored}"
 
 
 def _absolute(path):
@@ -150,6 +170,9 @@ def _resumed(flags):
 
     config = checkpoints.read_config(flags.resume)
     asked = {"preset": (flags.preset, config.preset), "dataset": (flags.dataset, config.data.dataset)}
+    if flags.mirror not in (None, config.data.horizontal_flip):
+        given, stored = ("--mirror", "no-mirror") if flags.mirror else ("--no-mirror", "mirror")
+        raise InputError(f"{given} contradicts the checkpoint, which has {stored}: leave the flag out")
     for name, value in _given_train_flags(flags).items():
         asked["lr" if name == "learning_rate" else name] = (value, getattr(config.train, name))
     if flags.precision not in (None, "auto"):
