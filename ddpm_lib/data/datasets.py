@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -125,11 +126,14 @@ def _fashion_mnist(data_dir):
         return images
     path = user_path(data_dir)
     path = path / "fashion_mnist.npz" if path.is_dir() else path
+    if not path.is_file():
+        raise InputError(f"there is no file {path}")
     try:
+        with zipfile.ZipFile(path) as archive:
+            if sum(member.file_size for member in archive.infolist()) > 2**28:  # it has 55 MB
+                raise ValueError("too large")
         with np.load(path) as arrays:
             images = arrays["x_train"]
-    except FileNotFoundError as error:
-        raise InputError(f"there is no file {path}") from error
     except Exception as error:  # whatever a damaged archive leads to
         raise InputError(f"{path} is not Fashion-MNIST as an .npz file with x_train: {reason(error)}") from error
     if images.shape[1:] != (28, 28) or images.dtype != np.uint8 or not len(images):
