@@ -12,6 +12,7 @@ import json
 import os
 import pathlib
 import re
+import warnings
 import zipfile
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -26,10 +27,10 @@ from ddpm_lib.schedules import NoiseSchedule, build_schedule
 from ddpm_lib.stopping import after_divergence, all_variables, not_finite
 from ddpm_lib.training import DiffusionTrainer
 from ddpm_lib.unet import build_unet
+from ddpm_lib.vetting import ABOUT, checked_weights, damage_in_one_line, is_exported, read_about
 
 EPOCH_FILE = re.compile(r"unet_epoch_(\d+)\.keras")
 LATEST = "latest.keras"
-ABOUT = "about"  # the array of an exported file that is no weight
 
 # Where the project's own models lie: in an installed package, and in a clone.
 SHIPPED_FOLDERS = (
@@ -140,13 +141,10 @@ def _find(path):
         names = " or ".join(models) or "missing from this installation"
         raise InputError(f"there is no checkpoint {path} (the models that come with the project are {names})")
     if not zipfile.is_zipfile(path):
+        if path.suffix in (".h5", ".hdf5"):
+            raise InputError(f"{path} has weights only: name the .keras file of a run, or an .npz file of ddpm export")
         raise InputError(f"{path} is not a checkpoint, or only a part of one; use an earlier one")
     return path
-
-
-def _is_exported(path):
-    with zipfile.ZipFile(path) as archive:
-        return f"{ABOUT}.npy" in archive.namelist()
 
 
 def resume(path: str | os.PathLike) -> DiffusionTrainer:
@@ -157,10 +155,10 @@ def resume(path: str | os.PathLike) -> DiffusionTrainer:
             run that diverged.
     """
     path = _find(path)
-    _read_about(path)
-    if _is_exported(path):
+    about = read_about(path)
+    if is_exported(path):
         raise InputError(f"{path} is for sampling only: training goes on from a .keras file")
-    trainer = _load_trainer(path)
+    trainer = _load_trainer(path, about)
     _refuse_not_finite(path, all_variables(trainer))
     return trainer
 
@@ -172,9 +170,17 @@ def _refuse_not_finite(path, variables):
         )
 
 
-def _load_trainer(path):
-    with _damage_in_one_line(path):
-        return keras.saving.load_model(path)
+def _load_trainer(path, about):
+    """Build the trainer from what was checked, and give Keras the weights alone to read."""
+    if path.suffix != ".keras":
+        raise InputError(f"{path} must have its ending back: .keras for a whole run, .npz for an exported file")
+    with checked_weights(path) as weights, damage_in_one_line(path), warnings.catch_warnings():
+        trainer = DiffusionTrainer(about["config"], about["rows"])
+        warnings.filterwarnings("error", message="Skipping variable loading")  # Keras would go on without them
+        trainer.load_weights(weights)
+    if trainer.step < 0:
+        raise InputError(f"{path} is not a checkpoint of this library: its step is {trainer.step}")
+    return trainer
 
 
 def read_config(path: str | os.PathLike) -> RunConfig:
@@ -183,39 +189,7 @@ def read_config(path: str | os.PathLike) -> RunConfig:
     Raises:
         InputError: if the file is missing, damaged, or not a checkpoint of this library.
     """
-    return _read_about(_find(path))["config"]
-
-
-def _read_about(path):
-    """Read configuration and history, and of an exported file the step too."""
-    try:
-        if _is_exported(path):
-            with np.load(path) as arrays:
-                about = json.loads(arrays[ABOUT].item())
-        else:
-            with zipfile.ZipFile(path) as archive:
-                content = json.loads(archive.read("config.json"))
-            if content["class_name"] != DiffusionTrainer.__name__:
-                raise KeyError
-            about = content["config"]
-        return {**about, "config": RunConfig.from_dict(about["config"])}
-    except InputError as error:
-        raise InputError(f"{path} holds a configuration that this version cannot read: {error}") from error
-    except Exception as error:
-        # zipfile, zlib and json raise a dozen kinds of errors on whatever else calls itself a zip archive.
-        raise InputError(f"{path} is not a checkpoint of this library") from error
-
-
-@contextlib.contextmanager
-def _damage_in_one_line(path):
-    try:
-        yield
-    except InputError:
-        raise
-    except Exception as error:
-        # Keras, NumPy, zipfile and h5py raise a dozen kinds of errors on damaged archives.
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise InputError(f"{path} is damaged and cannot be loaded ({reason}); use an earlier checkpoint") from error
+    return read_about(_find(path))["config"]
 
 
 def load(path: str | os.PathLike) -> LoadedModel:
@@ -233,14 +207,14 @@ def load(path: str | os.PathLike) -> LoadedModel:
             a model that comes with the project, not the file that was shipped.
     """
     path = _find(path)
-    about = _read_about(path)
+    about = read_about(path)
     network = build_unet(about["config"].unet, "float32")
-    if _is_exported(path):
-        with _damage_in_one_line(path), np.load(path) as arrays:
+    if is_exported(path):
+        with damage_in_one_line(path), np.load(path) as arrays:
             network.set_weights([arrays[weight.path].astype("float32") for weight in network.weights])
         step = about["step"]
     else:
-        trainer = _load_trainer(path)
+        trainer = _load_trainer(path, about)
         network.set_weights(trainer.ema_network.get_weights())
         step = trainer.step
     _refuse_not_finite(path, network.weights)

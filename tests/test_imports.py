@@ -30,7 +30,11 @@ MAY_IMPORT = {
         *("keras", "numpy", "matplotlib"),
         *("config", "schedules", "images", "diffusion", "unet", "hardware", "sampling", "data", "stopping"),
     },
-    "checkpoints": {"keras", "numpy", "config", "schedules", "diffusion", "unet", "hardware", "stopping", "training"},
+    "vetting": {"numpy", "h5py", "config"},
+    "checkpoints": {
+        *("keras", "numpy"),
+        *("config", "schedules", "diffusion", "unet", "hardware", "stopping", "training", "vetting"),
+    },
     "evaluation": {"keras", "numpy", "scipy", "schedules", "diffusion", "sampling", "images", "evaluation"},
     "exercises": {"numpy", "schedules", "exercises"},
     "explorer": {
