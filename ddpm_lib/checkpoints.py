@@ -6,12 +6,12 @@ network, and `about`, a JSON text of configuration, step and history. NumPy alon
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
 import pathlib
 import re
+import tempfile
 import warnings
 import zipfile
 from collections.abc import Callable, Sequence
@@ -20,11 +20,12 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
-from ddpm_lib.config import InputError, RunConfig, user_path
+from ddpm_lib.config import InputError, RunConfig
 from ddpm_lib.diffusion import noise_predictor
+from ddpm_lib.files import CannotWrite, user_path, whole_or_not_at_all
 from ddpm_lib.hardware import compiled
 from ddpm_lib.schedules import NoiseSchedule, build_schedule
-from ddpm_lib.stopping import after_divergence, all_variables, not_finite
+from ddpm_lib.stopping import after_divergence, all_variables, newest_file, not_finite
 from ddpm_lib.training import DiffusionTrainer
 from ddpm_lib.unet import build_unet
 from ddpm_lib.vetting import ABOUT, checked_weights, damage_in_one_line, is_exported, read_about
@@ -68,28 +69,14 @@ def save(trainer: DiffusionTrainer, path: str | os.PathLike) -> None:
             f"after step {trainer.step} {broken} is not finite, and nothing was saved: "
             + after_divergence(trainer, path.parent)
         )
-    with _whole_or_not_at_all(path) as temporary:
+    with whole_or_not_at_all(path) as temporary:
         trainer.save(temporary)
-
-
-@contextlib.contextmanager
-def _whole_or_not_at_all(path):
-    """Lend another name to write to, then flush to the disk and rename: a crash leaves the old file or the new one."""
-    path = pathlib.Path(path)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
-    try:
-        yield temporary
-        with open(temporary, "rb") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def export(source: str | os.PathLike, target: str | os.PathLike) -> None:
     """Write what sampling needs into one small file: EMA weights in float16, configuration, step and history.
 
-    The path of the training data is left out: it says something about a machine, and nothing about the model.
+    The paths of the training data are left out: they say something about a machine, and nothing about the model.
 
     Args:
         source: a checkpoint written in training.
@@ -102,14 +89,14 @@ def export(source: str | os.PathLike, target: str | os.PathLike) -> None:
     if target.suffix != ".npz":
         raise InputError(f"an exported file ends in .npz, and {target} does not")
     model = load(source)
-    config = model.config.replace(data={"data_dir": None})
+    config = model.config.replace(data={"data_dir": None, "cache_dir": None})
     about = json.dumps({"config": config.to_dict(), "step": model.step, "rows": model.rows})
     with np.errstate(over="ignore"):
         weights = {w.path: keras.ops.convert_to_numpy(w.value).astype("float16") for w in model.network.weights}
     for name, weight in weights.items():
         if not np.isfinite(weight).all():
             raise InputError(f"{source} cannot be exported: {name} holds numbers beyond float16 (65,504)")
-    with _whole_or_not_at_all(target) as temporary:
+    with whole_or_not_at_all(target) as temporary:
         np.savez(temporary, **{ABOUT: np.array(about.encode())}, **weights)
 
 
@@ -252,20 +239,36 @@ class SaveCheckpoints(keras.callbacks.Callback):
         """Save every few steps, but not at the end of an epoch, which saves for itself."""
         # Counted here: asking the model would make JAX hand over its state at every step.
         if self.step % self.every == 0 and self.step % self.per_epoch:
-            save(self.model, self.folder / LATEST)
+            self._save(self.folder / LATEST)
         self.step += 1
 
     def on_epoch_end(self, epoch, logs=None):
         """Save a whole epoch under its number, or a part of one as the latest state."""
         if self.step < (epoch + 1) * self.per_epoch:
-            save(self.model, self.folder / LATEST)
+            self._save(self.folder / LATEST)
             return
         path = self.folder / f"unet_epoch_{epoch + 1}.keras"
-        save(self.model, path)
+        self._save(path)
         self._link_latest(path)
         for number, old in epoch_files(self.folder):
             if number <= epoch + 1 - self.keep:
-                old.unlink()
+                old.unlink(missing_ok=True)
+
+    def _save(self, path):
+        """Save, or else save to where temporary files go: what hours have made is not lost with a folder."""
+        try:
+            save(self.model, path)
+        except CannotWrite as error:
+            rescue = pathlib.Path(tempfile.gettempdir()) / f"rescued_step_{self.step}.keras"
+            try:
+                save(self.model, rescue)
+            except CannotWrite:
+                last = newest_file(self.folder)
+                kept = f"go on with --resume {last}" if last else "no earlier state was saved"
+                raise CannotWrite(f"{error}; make room there, then {kept}") from error
+            raise CannotWrite(
+                f"{error}; the state was saved to {rescue}: go on with --resume {rescue} and another --out"
+            ) from error
 
     def _link_latest(self, path):
         """Give the new file a second name, without writing it twice where the file system has links."""
@@ -274,7 +277,7 @@ class SaveCheckpoints(keras.callbacks.Callback):
             os.link(path, temporary)
             os.replace(temporary, self.folder / LATEST)
         except OSError:
-            save(self.model, self.folder / LATEST)
+            self._save(self.folder / LATEST)
 
 
 def epoch_files(folder: str | os.PathLike) -> list[tuple[int, pathlib.Path]]:

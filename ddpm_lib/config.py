@@ -5,8 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-import os
-import pathlib
 import types
 import typing
 from typing import Any
@@ -14,20 +12,6 @@ from typing import Any
 
 class InputError(ValueError):
     """Something the user gave cannot be used; the message is one line that says what is wrong and what to do."""
-
-
-def user_path(path: str | os.PathLike) -> pathlib.Path:
-    """Return a path that a user wrote, with `~` and `~name` expanded; raises InputError where that cannot be.
-
-    An empty path is most often a variable that was never set, and would mean the working directory.
-    """
-    text = os.fspath(path)
-    if not text or "\0" in text:
-        raise InputError("a path is empty: was a variable left unset?" if not text else "a path has a zero byte in it")
-    try:
-        return pathlib.Path(text).expanduser()
-    except RuntimeError:
-        raise InputError(f"there is no home folder {text.split('/')[0]}: a file of that name is ./{text}") from None
 
 
 PREDICTIONS = ("noise", "v")
@@ -147,6 +131,7 @@ class DataConfig:
 
     dataset: str = "digits"  # digits | fashion_mnist | celeba | folder
     data_dir: str | None = None  # archive or folder, for celeba and folder
+    cache_dir: str | None = None  # where prepared images are kept; None: the user's cache folder
     horizontal_flip: bool = False  # mirrored faces are faces; mirrored digits are not digits, nor are most other data
     crop: dict[str, Any] | None = None  # what was cut from photographs, by their size; noted when training starts
     sha256: str | None = None  # of the images as trained on; noted when training starts

@@ -1,7 +1,8 @@
-"""When training must stop: it was asked to (Ctrl-C), or its numbers are finite no more."""
+"""When training must stop: it was asked to (Ctrl-C, the system), or its numbers are finite no more."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pathlib
 import signal
@@ -14,7 +15,10 @@ from keras import ops
 class FinishStepOnInterrupt(keras.callbacks.Callback):
     """Lets Ctrl-C end training after the step under way, with a whole state to save; a second one ends at once.
 
-    Used in a `with` statement, so that the signal is given back also when training fails.
+    So do SIGTERM, which `docker stop` and batch systems send, and SIGHUP, which comes when a terminal goes away (not
+    under `nohup`).
+
+    Used in a `with` statement, so that the signals are given back also when training fails.
 
     Like all callbacks here it does without `on_train_batch_end`: with it, Keras reads the loss after every step, and a
     GPU stands idle until the next one is sent.
@@ -23,19 +27,24 @@ class FinishStepOnInterrupt(keras.callbacks.Callback):
     def __init__(self):
         super().__init__()
         self.happened = False
+        self.previous = {}
 
     def __enter__(self):
-        try:
-            self.previous = signal.signal(signal.SIGINT, self._handle)
-        except ValueError:  # not the main thread: signals are somebody else's
-            self.previous = None
+        for name in ("SIGINT", "SIGTERM", "SIGHUP"):  # the last is unknown on Windows
+            number = getattr(signal, name, None)
+            if number is None or (name == "SIGHUP" and signal.getsignal(number) == signal.SIG_IGN):
+                continue
+            with contextlib.suppress(ValueError):  # not the main thread: signals are somebody else's
+                self.previous[number] = signal.signal(number, self._handle)
         return self
 
     def __exit__(self, *error):
-        if self.previous is not None:
-            signal.signal(signal.SIGINT, self.previous)
+        for number, handler in self.previous.items():
+            signal.signal(number, handler)
 
     def _handle(self, number, frame):
+        if number == getattr(signal, "SIGHUP", None):
+            _forget_terminal()
         if self.happened:
             raise KeyboardInterrupt
         self.happened = True
@@ -46,6 +55,13 @@ class FinishStepOnInterrupt(keras.callbacks.Callback):
         """Stop after this step if asked to while `fit` was still preparing it."""
         if self.happened:
             self._model.stop_training = True
+
+
+def _forget_terminal():
+    """Let what is still printed go nowhere: writing to a terminal that is gone would be an error."""
+    for descriptor in (1, 2):
+        if os.isatty(descriptor):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
 
 
 def not_finite(variables) -> str | None:
@@ -61,13 +77,19 @@ def all_variables(trainer) -> list:
     return [*trainer.variables, *trainer.optimizer.variables]
 
 
+def newest_file(folder: str | os.PathLike) -> pathlib.Path | None:
+    """Return the checkpoint of a run folder that was written last, or None."""
+    files = pathlib.Path(folder).glob("[!.]*.keras")
+    return max(files, key=lambda path: (path.stat().st_mtime_ns, path.name), default=None)
+
+
 def after_divergence(trainer, folder: str | os.PathLike) -> str:
     """Say what is left of a run whose numbers are finite no more, and what to do.
 
     A run repeats itself from any of its checkpoints, so going on from one does not help.
     """
-    files = sorted(pathlib.Path(folder).glob("*.keras"), key=lambda path: path.stat().st_mtime_ns)
-    kept = f"the last good file is {files[-1]}" if files else "no earlier state was saved"
+    last = newest_file(folder)
+    kept = f"the last good file is {last}" if last else "no earlier state was saved"
     half = trainer.run.train.precision == "mixed_float16"
     return f"{kept}; start a new run with --lr below {trainer.run.train.learning_rate:g}" + (
         " or with --precision float32" if half else ""

@@ -5,10 +5,12 @@ Everything random is a function of (seed, global step), so that a resumed run re
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import math
 import os
 import pathlib
+import sys
 
 import keras
 import numpy as np
@@ -18,6 +20,7 @@ from ddpm_lib import images
 from ddpm_lib.config import InputError, RunConfig, TrainConfig
 from ddpm_lib.data import Batches
 from ddpm_lib.diffusion import add_noise, at, loss_weights, noise_error_shares, noise_predictor, prediction_target
+from ddpm_lib.files import CannotWrite, whole_or_not_at_all
 from ddpm_lib.hardware import compiled, must_compile
 from ddpm_lib.sampling import ddim_sample, noise_per_image
 from ddpm_lib.schedules import build_schedule
@@ -269,19 +272,21 @@ class History(keras.callbacks.Callback):
             raise InputError(
                 f"the loss is {row['loss']} in epoch {row['epoch']}: {after_divergence(trainer, self.folder)}"
             )
-        write_history(self.folder, trainer.rows)
+        try:
+            write_history(self.folder, trainer.rows)
+        except CannotWrite as error:  # the checkpoint, which is saved next, has the history, too
+            print(f"the history was not written: {error}", file=sys.stderr)
 
 
 def write_history(folder: str | os.PathLike, rows: list[dict]) -> None:
     """Write `history.csv` and `loss.png` of the epochs so far into a run folder."""
     folder = pathlib.Path(folder)
-    temporary = folder / ".history.csv"
-    with open(temporary, "w", newline="") as file:
+    with whole_or_not_at_all(folder / "history.csv") as temporary, open(temporary, "w", newline="") as file:
         writer = csv.DictWriter(file, fieldnames=list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
-    os.replace(temporary, folder / "history.csv")
-    loss_figure(rows).savefig(folder / "loss.png", dpi=120)
+    with whole_or_not_at_all(folder / "loss.png") as temporary:
+        loss_figure(rows).savefig(temporary, dpi=120)
 
 
 def loss_figure(rows: list[dict]):
@@ -326,6 +331,7 @@ class SampleGrid(keras.callbacks.Callback):
         shape = (unet.image_size, unet.image_size, unet.channels)
         x_T = noise_per_image(range(self.num_images), shape)(-1)
         x_0 = ops.convert_to_numpy(ddim_sample(trainer.predict_noise, trainer.schedule, x_T, num_steps=25))
-        self.folder.mkdir(exist_ok=True)
+        with contextlib.suppress(OSError):  # writing will say what is wrong
+            self.folder.mkdir(exist_ok=True)
         grid = images.make_grid(images.to_uint8(x_0))
         images.save_png(self.folder / f"epoch_{epoch + 1}.png", grid, scale=max(1, 96 // unet.image_size))

@@ -5,20 +5,27 @@ from __future__ import annotations
 import argparse
 import contextlib
 import importlib.util
+import itertools
 import math
 import os
 import pathlib
 import sys
 import tempfile
 
-from ddpm_lib.config import InputError, user_path
+from ddpm_lib.config import InputError
+from ddpm_lib.files import user_path
+
+try:
+    import fcntl
+except ImportError:  # Windows has no locks of this kind
+    fcntl = None
 
 # Before Keras is imported anywhere: TensorFlow greets every process with a dozen lines.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 BACKENDS = ("tensorflow", "jax", "torch")
 CHOICE = "tensorflow, jax or torch"
-BAD_INPUT, INTERRUPTED = 2, 130  # exit codes
+BAD_INPUT, INTERRUPTED, READER_GONE = 2, 130, 141  # exit codes; the last is what a shell makes of SIGPIPE
 
 # Help of every --model that takes more than a checkpoint.
 MODEL = "a checkpoint, an exported file, or the name of a model that comes with the project"
@@ -123,6 +130,60 @@ def _held_back_stderr():
         finally:
             os.dup2(terminal, 2)
             os.close(terminal)
+
+
+def new_folder(path):
+    """Make a folder of this name, or with -2, -3, ... behind it where there is one.
+
+    Making it claims it, so that two commands which start at once do not share one.
+    """
+    path = pathlib.Path(path)
+    for number in itertools.count(1):
+        folder = path if number == 1 else path.with_name(f"{path.name}-{number}")
+        if not folder.exists():
+            make_folder(folder.parent)
+            with contextlib.suppress(FileExistsError):
+                folder.mkdir()
+                return folder
+
+
+@contextlib.contextmanager
+def sole_user(folder):
+    """Hold a folder for the time of a `with` statement; the system lets go of it when a process dies.
+
+    Raises:
+        InputError: if another process holds it.
+    """
+    if fcntl is None:
+        yield
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(f"another run is writing to {folder}: wait for it, or name another --out") from None
+        except OSError:  # a file system without locks, as a mounted Drive
+            pass
+        yield
+    finally:
+        os.close(handle)
+
+
+def mend_streams():
+    """Let printing never fail: a stream that the shell closed goes nowhere, and what a terminal lacks is spelt out.
+
+    Before any file is opened: it would get the number of the closed stream, and the backend's messages with it.
+    """
+    for number, name in ((1, "stdout"), (2, "stderr")):
+        if getattr(sys, name) is None:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            if nowhere != number:
+                os.dup2(nowhere, number)
+                os.close(nowhere)
+            setattr(sys, name, open(number, "w", closefd=False))
+        elif hasattr(getattr(sys, name), "reconfigure"):
+            getattr(sys, name).reconfigure(errors="backslashreplace")
 
 
 def make_folder(path):

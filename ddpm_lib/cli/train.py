@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
-import itertools
 import pathlib
 import sys
 
-from ddpm_lib.cli.conventions import COUNT, SEED, add_data_flags, import_keras, make_folder, number_type, path
+from ddpm_lib.cli.conventions import (
+    COUNT,
+    SEED,
+    add_data_flags,
+    import_keras,
+    make_folder,
+    new_folder,
+    number_type,
+    path,
+    sole_user,
+)
 from ddpm_lib.config import DEFAULT_PRESETS, PRECISIONS, PRESETS, InputError, RunConfig
+from ddpm_lib.files import whole_or_not_at_all
 
 # The mean squared error of an answer of zeros is 1, give or take the chance of a short epoch.
 WORSE_THAN_UNTRAINED = 1.2
@@ -53,8 +62,7 @@ def run(flags):
     hardware.enable_memory_growth()
     print(hardware.device_report())
     if flags.resume:
-        trainer, folder = _resumed(flags)
-        config = trainer.run
+        config, folder = _resumed(flags)
     else:
         precision, reason = hardware.choose_precision(flags.precision or "auto")
         print(f"precision {precision}: {reason}")
@@ -64,7 +72,7 @@ def run(flags):
 
     print(_treatment(config))
     images = data.load_images(
-        config.data, config.unet, cache_dir=flags.cache_dir, max_bad_fraction=flags.max_bad_fraction
+        config.data, config.unet, cache_dir=config.data.cache_dir, max_bad_fraction=flags.max_bad_fraction
     )
     per_epoch = training.steps_per_epoch(config.train, len(images))
     facts = data.describe(images)
@@ -75,10 +83,24 @@ def run(flags):
         )
     if not flags.resume:
         config = config.replace(data=facts)
-        folder = make_folder(flags.out) if flags.out else _new_folder(config.preset)
-        keras.utils.set_random_seed(config.train.seed)  # of the initial weights
-        trainer = training.DiffusionTrainer(config)
+        folder = make_folder(flags.out) if flags.out else new_folder(f"runs/{config.preset}")
 
+    with sole_user(folder):
+        if flags.resume:
+            trainer = checkpoints.resume(flags.resume)
+            trainer.run = config
+            print(f"resuming {flags.resume} at step {trainer.step}")
+        else:
+            _refuse_existing_run(folder)  # one that began while the images were read
+            keras.utils.set_random_seed(config.train.seed)  # of the initial weights
+            trainer = training.DiffusionTrainer(config)
+        _fit(flags, trainer, folder, images, per_epoch)
+
+
+def _fit(flags, trainer, folder, images, per_epoch):
+    from ddpm_lib import checkpoints, training
+
+    config = trainer.run
     print(
         f"{len(images)} images of {config.unet.image_size}x{config.unet.image_size}, "
         f"{trainer.network.count_params():,} weights, {per_epoch} steps an epoch, run folder {folder}"
@@ -86,7 +108,8 @@ def run(flags):
     if trainer.step >= config.train.epochs * per_epoch:
         print(f"this run has had {trainer.step // per_epoch} epochs already; name more with --epochs")
         return
-    (folder / "config.json").write_text(config.to_json())
+    with whole_or_not_at_all(folder / "config.json") as temporary:
+        temporary.write_text(config.to_json())
     training.fit_run(
         trainer,
         images,
@@ -104,7 +127,7 @@ def run(flags):
             f"start a new run with --lr below {config.train.learning_rate:g}"
         )
     last = folder / f"unet_epoch_{len(trainer.rows)}.keras"
-    print(f"done: loss {trainer.rows[-1]['loss']:.4f}; now try\n  python generate.py --num_samples 16 --model {last}")
+    print(f"done: loss {loss:.4f}; now try\n  python generate.py --num_samples 16 --model {last}")
 
 
 def _new_config(flags, precision, jit) -> RunConfig:
@@ -114,7 +137,8 @@ def _new_config(flags, precision, jit) -> RunConfig:
     config = PRESETS[flags.preset or DEFAULT_PRESETS[dataset]]
     # The preset is for a network; whether left and right may be exchanged is a matter of the data.
     mirror = dataset == "celeba" if flags.mirror is None else flags.mirror
-    data = {"dataset": dataset, "data_dir": _absolute(flags.data_dir), "horizontal_flip": mirror}
+    places = {"data_dir": _absolute(flags.data_dir), "cache_dir": _absolute(flags.cache_dir)}
+    data = {"dataset": dataset, "horizontal_flip": mirror, **places}
     train = {"precision": precision, "jit": jit, **_given_train_flags(flags)}
     if flags.epochs:
         train["epochs"] = flags.epochs
@@ -148,17 +172,6 @@ def _given_train_flags(flags):
     return {name: value for name, value in given.items() if value is not None}
 
 
-def _new_folder(preset):
-    """A new folder for every run. Making it claims it, so two runs that start at once do not share one."""
-    for number in itertools.count(1):
-        folder = pathlib.Path("runs") / (preset if number == 1 else f"{preset}-{number}")
-        if not folder.exists():
-            make_folder(folder.parent)
-            with contextlib.suppress(FileExistsError):
-                folder.mkdir()
-                return folder
-
-
 def _refuse_existing_run(folder):
     if folder.is_dir() and any(folder.glob("*.keras")):
         latest = folder / "latest.keras"
@@ -188,12 +201,8 @@ def _resumed(flags):
     own_folder = pathlib.Path(flags.resume).parent
     if flags.out and pathlib.Path(flags.out).resolve() != own_folder.resolve():
         _refuse_existing_run(pathlib.Path(flags.out))
-    folder = make_folder(flags.out or own_folder)
-    trainer = checkpoints.resume(flags.resume)
     # What may differ from the first part of the run: how long it goes on, and where the images lie now.
     changes = {"train": {"epochs": flags.epochs or config.train.epochs}}
-    if flags.data_dir:
-        changes["data"] = {"data_dir": _absolute(flags.data_dir)}
-    trainer.run = config.replace(**changes)
-    print(f"resuming {flags.resume} at step {trainer.step}")
-    return trainer, folder
+    places = {"data_dir": _absolute(flags.data_dir), "cache_dir": _absolute(flags.cache_dir)}
+    changes["data"] = {name: place for name, place in places.items() if place}
+    return config.replace(**changes), make_folder(flags.out or own_folder)

@@ -14,9 +14,10 @@ import numpy as np
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from ddpm_lib.config import DataConfig, InputError, UNetConfig, user_path
+from ddpm_lib.config import DataConfig, InputError, UNetConfig
 from ddpm_lib.data.pictures import reason
 from ddpm_lib.data.preparing import open_prepared, prepare
+from ddpm_lib.files import user_path
 
 WHERE_CELEBA_IS = (
     "name the archive img_align_celeba.zip, or the folder it was unpacked to, with --data_dir. It is had from "

@@ -60,7 +60,7 @@ def find_pictures(source, resources):
     if archive.is_file():
         source = archive
     if not source.exists():
-        raise InputError(f"there is no file or folder {source}")
+        raise InputError(f"there is no file or folder {source}: name the images with --data_dir")
     if not source.is_dir() and not source.is_file():  # a device or a pipe might never end
         raise InputError(f"{source} is neither a folder nor an ordinary file")
     pictures = _in_folder(source) if source.is_dir() else _in_archive(source, resources)

@@ -19,8 +19,9 @@ from PIL import features
 from tqdm import tqdm
 
 from ddpm_lib import __version__
-from ddpm_lib.config import MAX_IMAGE_SIZE, InputError, user_path
+from ddpm_lib.config import MAX_IMAGE_SIZE, InputError
 from ddpm_lib.data.pictures import CELEBA_CROP, Box, find_pictures, load_picture, reason
+from ddpm_lib.files import user_path
 
 try:
     import fcntl

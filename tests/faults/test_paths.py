@@ -7,8 +7,9 @@ import pytest
 import ddpm_lib
 from ddpm_lib import checkpoints, cli
 from ddpm_lib.cli import conventions
-from ddpm_lib.config import InputError, user_path
+from ddpm_lib.config import InputError
 from ddpm_lib.data import prepare
+from ddpm_lib.files import user_path
 
 
 def path_flags():
