@@ -80,7 +80,7 @@ def all_variables(trainer) -> list:
 def newest_file(folder: str | os.PathLike) -> pathlib.Path | None:
     """Return the checkpoint of a run folder that was written last, or None."""
     files = pathlib.Path(folder).glob("[!.]*.keras")
-    return max(files, key=lambda path: (path.stat().st_mtime_ns, path.name), default=None)
+    return max(files, key=lambda path: (path.stat().st_mtime_ns, path.name == "latest.keras"), default=None)
 
 
 def after_divergence(trainer, folder: str | os.PathLike) -> str:
