@@ -12,7 +12,6 @@ import keras
 
 from ddpm_lib.config import InputError
 
-PRECISIONS = ("float32", "mixed_float16", "mixed_bfloat16")
 # From which CUDA compute capability on a training runs under which policy, and why: the first row that a GPU reaches.
 PRECISION_BY_CAPABILITY = (
     ((8, 0), "mixed_bfloat16", "has bfloat16 tensor cores"),
