@@ -15,6 +15,7 @@ CHAPTERS = (
     "posterior",
     "first_model",
     "few_steps",
+    "half_precision",
     "training_on_faces",
     "what_it_learned",
 )
