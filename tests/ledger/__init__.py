@@ -13,6 +13,7 @@ CHAPTERS = (
     "noising",
     "closed_form",
     "posterior",
+    "reverse_step",
     "first_model",
     "training_on_faces",
     "what_it_learned",
