@@ -100,7 +100,9 @@ def _clipped_mean(schedule, x_t, step, noise_pred, low=-1):
 _STEPS = ((LINEAR, 2), (LINEAR, 300), (COSINE, 150))
 _Z = np.random.default_rng(1).standard_normal(6)
 _PICTURES = np.random.default_rng(2).uniform(-1, 1, (4, 6))
-_STEPS_BACK = tuple((schedule, NOISY, step, NOISE, _Z) for schedule, step in [(LINEAR, 1), (LINEAR, 300), (COSINE, 150)])
+_STEPS_BACK = tuple(
+    (schedule, NOISY, step, NOISE, _Z) for schedule, step in [(LINEAR, 1), (LINEAR, 300), (COSINE, 150)]
+)
 _MEANS = tuple((schedule, NOISY, step, NOISE) for schedule, step in [(LINEAR, 1), (LINEAR, 300), (COSINE, 150)])
 
 EXERCISES: dict[str, Exercise] = {
@@ -205,9 +207,7 @@ EXERCISES: dict[str, Exercise] = {
             ),
             (
                 lambda schedule, step, s2, u: (
-                    _walk_variance(schedule, step, s2, u)
-                    - schedule.betas[step - 1]
-                    + np.sqrt(schedule.betas[step - 1])
+                    _walk_variance(schedule, step, s2, u) - schedule.betas[step - 1] + np.sqrt(schedule.betas[step - 1])
                 ),
                 "beta_t is the variance of the fresh noise already: no root",
             ),
@@ -226,7 +226,9 @@ EXERCISES: dict[str, Exercise] = {
     ),
     "picture-weights": Exercise(
         right=_picture_weights,
-        cases=tuple((schedule, NOISY, _PICTURES, step) for schedule, step in [(LINEAR, 150), (LINEAR, 300), (COSINE, 150)]),
+        cases=tuple(
+            (schedule, NOISY, _PICTURES, step) for schedule, step in [(LINEAR, 150), (LINEAR, 300), (COSINE, 150)]
+        ),
         mistakes=(
             (
                 _picture_weights_unscaled,

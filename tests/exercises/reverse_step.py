@@ -109,9 +109,7 @@ WRONG = {
             1 - kept(schedule, step, 0) / kept(schedule, reached or schedule.num_steps, 0)
         ),
         "since the clean image": lambda schedule, step, reached: 1 - kept(schedule, step, 0),
-        "Divide, do not subtract": lambda schedule, step, reached: (
-            kept(schedule, reached, 0) - kept(schedule, step, 0)
-        ),
+        "Divide, do not subtract": lambda schedule, step, reached: kept(schedule, reached, 0) - kept(schedule, step, 0),
     },
     "walk-variance": {
         "squared in their variance": lambda schedule, step, s2, u: (

@@ -6,9 +6,9 @@ import numpy as np
 from scipy.stats import multivariate_normal
 
 from tests.ledger.checking import Check
-from tests.ledger.inline import Inline, Says
+from tests.ledger.inline import AMPLITUDE, Inline, Says
 from tests.ledger.variables import Linear, World, condition, conditional_density, covariance
-from tests.ledger.worlds import WHOLE_CHAIN, chain, chains, symbolic_step
+from tests.ledger.worlds import WHOLE_CHAIN, chain, chains, library_steps, symbolic_step
 
 UNKNOWN = WHOLE_CHAIN + "with x_0 unknown, means and variances come from their joint covariance matrix"
 
@@ -49,7 +49,7 @@ def with_network(world):
 
     def reverse(*sides):
         if len(sides) == 1:
-            return conditional_density([x(i) for i in range(len(drawn))], [])
+            return conditional_density([x(drawn.index(value)) for value in sides[0]], [])
         (to,), (start,) = sides
         return conditional_density([x(drawn.index(to))], [x(drawn.index(start))])
 
@@ -78,7 +78,34 @@ def steps_back():
 
 
 def last_steps():
-    return [with_network(chain(seed, 1)) for seed in (0, 1)]
+    """At step 1; z is the noise that leads from the mean to the best guess of x_0."""
+    worlds = []
+    for world in [with_network(chain(seed, 1)) for seed in (0, 1)]:
+        names = world.names
+        mean = names[r"\mu_\theta"](names["x"](1), 1)
+        names["z"] = (names[r"\hatx"](0) - mean) / names[r"\sigma"](1)
+        worlds.append(world)
+    return worlds
+
+
+def data_of_deviation(s):
+    """Steps back for data of this width, with the names of a walk."""
+    data = [with_network(chain(seed, t, s=s)) for seed, t in [(0, 2), (1, 4), (2, 6)]]
+    return [World(walk.names | world.names, world.random) for walk, world in zip(walks(data), data, strict=True)]
+
+
+def everything():
+    return data_of_deviation(0.7)
+
+
+def unit_data():
+    return data_of_deviation(1.0)
+
+
+def single_point():
+    """Data of nearly no variance, and the posterior's variance from data that have some."""
+    pairs = zip(data_of_deviation(1e-7), everything(), strict=True)
+    return [World(point.names | {r"\tilde\beta": other.names[r"\tilde\beta"]}, point.random) for point, other in pairs]
 
 
 def answers():
@@ -99,12 +126,12 @@ def strides():
     return [World(world.names | {"k": k}, world.random) for world, k in zip(chains(), (1, 2, 4), strict=True)]
 
 
-def walks(sigmas=None):
+def walks(data=None):
     """A walk back from a standard normal, with the true means and any fresh noise: all of it from sources."""
     worlds = []
-    for world in chains():
+    for world in data or chains():
         x, last = world.random["x"], world.names["T"]
-        chosen = np.random.default_rng(9).uniform(0.1, 0.6, last + 1) if sigmas is None else sigmas(world)
+        chosen = np.random.default_rng(9).uniform(0.1, 0.6, last + 1)
         sources = [Linear(0.0, row, np.zeros(last + 1)) for row in np.eye(last + 1)]
         walk = {last: sources[last]}
         for i in range(last, 0, -1):
@@ -200,7 +227,11 @@ CHECKS: dict[str, Check] = {
         "book/40_reverse_step.md: moments_of_step_back",
         UNKNOWN + ".",
         steps_back,
-        ((r"\right)^2", r"\right)"), (r"\sqrt{\bar\alpha_{t-1}}", r"\sqrt{\bar\alpha_t}"), (r"\tilde\beta_t", r"\beta_t")),
+        (
+            (r"\right)^2", r"\right)"),
+            (r"\sqrt{\bar\alpha_{t-1}}", r"\sqrt{\bar\alpha_t}"),
+            (r"\tilde\beta_t", r"\beta_t"),
+        ),
     ),
     "eq-reverse-model": Check(
         "book/40_reverse_step.md: by_hand",
@@ -305,7 +336,11 @@ CHECKS: dict[str, Check] = {
             (r"{\sqrt{\bar\alpha_1}}", r"{\bar\alpha_1}"),
         ),
         # at step 1 alpha and alpha_bar are one number
-        blind=(),
+        blind=(
+            "bar in 1)}{\\sqrt{\\bar\\alpha",
+            "bar in \\sqrt{1 - \\bar\\alpha",
+            "bar in \\sqrt{1 - \\bar\\alpha",
+        ),
     ),
     "eq-reverse-stride": Check(
         "book/40_reverse_step.md: by_hand",
@@ -335,7 +370,11 @@ CHECKS: dict[str, Check] = {
         "book/40_reverse_step.md: walk_variances",
         "float64: the walk is kept as a combination of independent sources; its factors come from the data's chain.",
         walks,
-        ((r"\frac{\bar\alpha_T}{v_T^2}", r"\frac{\bar\alpha_T}{v_T}"), (r"i=t+1", r"i=t"), (r"\bar\alpha_{i-1}", r"\bar\alpha_i")),
+        (
+            (r"\frac{\bar\alpha_T}{v_T^2}", r"\frac{\bar\alpha_T}{v_T}"),
+            (r"i=t+1", r"i=t"),
+            (r"\bar\alpha_{i-1}", r"\bar\alpha_i"),
+        ),
     ),
     "eq-reverse-drift": Check(
         "book/40_reverse_step.md: walk_mean",
@@ -374,4 +413,55 @@ CHECKS: dict[str, Check] = {
         ((r"\max(-1", r"\max(0"), (r"\min(1", r"\min(2"), (r"\hat x_0')", r"\hat x_0)")),
     ),
 }
-INLINE = Inline(steps_back)
+SHARE = r"\sqrt{\alpha_t} \mu_\theta(x_t, t) = x_t - #1 \varepsilon_\theta(x_t, t)"
+INLINE = Inline(
+    everything,
+    {
+        "say for which data $#1$ is exact": Says(unit_data),
+        "In the fraction of roots, $#1$ cancels and leaves $#2$ below.": Says(
+            chains, r"#1 / \sqrt{\bar\alpha_t} = 1 / #2"
+        ),
+        "the weight of $\\hat x_0$ over $#1$.": AMPLITUDE,
+        "Both have the factor $#1$.": Says(
+            everything,
+            r"\mu_\theta(x_t, t) = #1 (x_t - \beta_t / \sqrt{1 - \bar\alpha_t} \varepsilon_\theta(x_t, t))",
+        ),
+        "for $t = #1, \\dots, #2$ |": Says(library_steps, r"#1 = T, \quad #2 = 1"),
+        "else $#1$ |": Says(last_steps),
+        "$#1$ undoes the shrinking: the noising step multiplied by $#2$.": Says(
+            chains, r"#1 #2 = 1, \quad x_t = #2 x_{t-1} + \sqrt{\beta_t} \varepsilon_t"
+        ),
+        "$#1$ is a product. One $#2$ is the size of the noise of this step. The rest, $#3$, is": Says(
+            everything,
+            SHARE + r", \quad x_t - \sqrt{\alpha_t} x_{t-1} = #2 \varepsilon_t, "
+            r"\quad \operatorname{Cov}[\varepsilon_t, \varepsilon] = #3, \quad #1 = #2 #3",
+        ),
+        "leaves a variance of $#1$ in $\\varepsilon_t$:": Says(
+            chains, r"\operatorname{Var}[\varepsilon_t \mid x_t, x_0] = #1"
+        ),
+        "has the factor $#1$, whose square": Says(
+            everything, r"\tilde\beta_t = {#1}^2 \operatorname{Var}[\varepsilon_t \mid x_t, x_0]"
+        ),
+        "For $#1$ all noise is the noise of this step.": Says(last_steps, r"#1, \quad \varepsilon_1 = \varepsilon"),
+        "nothing is lost, and $#1$.": Says(last_steps),
+        "Multiply by $#1$. Then": Says(everything, r"#1 \frac{\alpha_t v_{t-1}^2}{v_t^2} = \bar\alpha_t / v_t^2"),
+        "mean starts at 0 and not at $#1$.": Says(everything, r"\operatorname{E}[x_T] = #1"),
+        "The true step back has the variance $#1$, by": Says(everything, r"\operatorname{Var}[x_{t-1} \mid x_t] = #1"),
+        "For data of variance 1 all $v_t$ are 1, and this is $#1$,": Says(unit_data, r"v_t = 1, \quad #1"),
+        "a single point, $#1$, and it is $#2$.": Says(single_point, r"#1, \quad #2"),
+        "It takes away $#2$ times the answer, where $#1$ times the answer is right. That is too much by the "
+        "factor $#3$,": Says(
+            everything, SHARE + r", \quad x_t - \sqrt{\alpha_t} x_{t-1} = #2 \varepsilon_t, \quad #2 / #1 = #3"
+        ),
+        r"distance of $x_t$ from $#1\, a_i$,": AMPLITUDE,
+        "as $t$ falls, $#1$ goes to 0": Says(chains, r"\operatorname{Var}[x_t \mid x_0] = #1"),
+        "an error in the noise is divided by $#1$.": AMPLITUDE,
+        '**"$#1$."** The article gives': Says(unit_data),
+        "**$#3$ or $#2$.** The article has $#1$ before": Says(everything, SHARE + r", \quad #3 = #2"),
+        "Algorithm 2 sets $#1$ for $#2$.": Says(last_steps, r"#1, \quad #2"),
+        "which has $#1$, 0.6 % of the image,": Says(chains, r"\operatorname{E}[x_T \mid x_0] = #1 x_0"),
+        "only the small share $#1$ of its answer": Says(everything, SHARE),
+        "Write {eq}`eq-reverse-step` with $#1$.": Says(unit_data),
+        "{eq}`eq-reverse-recursion`, with $#1$.": Says(unit_data),
+    },
+)
