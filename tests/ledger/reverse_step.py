@@ -449,19 +449,26 @@ INLINE = Inline(
         "The true step back has the variance $#1$, by": Says(everything, r"\operatorname{Var}[x_{t-1} \mid x_t] = #1"),
         "For data of variance 1 all $v_t$ are 1, and this is $#1$,": Says(unit_data, r"v_t = 1, \quad #1"),
         "a single point, $#1$, and it is $#2$.": Says(single_point, r"#1, \quad #2"),
-        "It takes away $#2$ times the answer, where $#1$ times the answer is right. That is too much by the "
+        "It takes away $#1$ times the answer, where $#2$ times the answer is right. That is too much by the "
         "factor $#3$,": Says(
-            everything, SHARE + r", \quad x_t - \sqrt{\alpha_t} x_{t-1} = #2 \varepsilon_t, \quad #2 / #1 = #3"
+            everything,
+            SHARE.replace("#1", "#2") + r", \quad x_t - \sqrt{\alpha_t} x_{t-1} = #1 \varepsilon_t, \quad #1 / #2 = #3",
         ),
         r"distance of $x_t$ from $#1\, a_i$,": AMPLITUDE,
         "as $t$ falls, $#1$ goes to 0": Says(chains, r"\operatorname{Var}[x_t \mid x_0] = #1"),
         "an error in the noise is divided by $#1$.": AMPLITUDE,
         '**"$#1$."** The article gives': Says(unit_data),
-        "**$#3$ or $#2$.** The article has $#1$ before": Says(everything, SHARE + r", \quad #3 = #2"),
+        "**$#1$ or $#2$.** The article has $#3$ before": Says(
+            everything, SHARE.replace("#1", "#3") + r", \quad #1 = #2"
+        ),
         "Algorithm 2 sets $#1$ for $#2$.": Says(last_steps, r"#1, \quad #2"),
         "which has $#1$, 0.6 % of the image,": Says(chains, r"\operatorname{E}[x_T \mid x_0] = #1 x_0"),
         "only the small share $#1$ of its answer": Says(everything, SHARE),
         "Write {eq}`eq-reverse-step` with $#1$.": Says(unit_data),
         "{eq}`eq-reverse-recursion`, with $#1$.": Says(unit_data),
+    },
+    blind={
+        r"bar in \bar\alpha_1 = \alph of $\bar\alpha_1 = \alpha_1$": "at step 1 alpha and alpha_bar are one number",
+        r"bar in a_1 = 1 - \bar\alpha of $\beta_1 = 1 - \bar\alpha_1$": "at step 1 alpha and alpha_bar are one number",
     },
 )
