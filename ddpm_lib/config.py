@@ -136,7 +136,11 @@ class RunConfig:
             raise InputError(f"a run config is JSON text, but this is not: {error}") from error
 
     def replace(self, **sections: dict[str, Any]) -> RunConfig:
-        """Return a copy with some fields changed, e.g. `replace(train={"seed": 1})`."""
+        """Return a copy with some fields changed.
+
+        >>> RunConfig().replace(train={"seed": 1}).train.seed
+        1
+        """
         changed = {name: dataclasses.replace(getattr(self, name), **values) for name, values in sections.items()}
         return dataclasses.replace(self, **changed)
 

@@ -21,6 +21,12 @@ def to_uint8(images) -> np.ndarray:
     return np.clip(np.rint((images + 1.0) * 127.5), 0, 255).astype(np.uint8)
 
 
+def resize(images: np.ndarray, size: int) -> np.ndarray:
+    """Resize (N, H, W, C) uint8 images, C = 1 or 3, to `size` pixels in height and width, with a Lanczos filter."""
+    pictures = [to_pil(image).resize((size, size), Image.Resampling.LANCZOS) for image in images]
+    return np.stack([np.asarray(picture) for picture in pictures]).reshape(len(images), size, size, images.shape[-1])
+
+
 def make_grid(images: np.ndarray, columns: int | None = None, pad: int = 1) -> np.ndarray:
     """Lay images out row by row on white, as near to a square as their number allows.
 

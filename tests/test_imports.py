@@ -30,7 +30,10 @@ MAY_IMPORT = {
         *("config", "schedules", "images", "diffusion", "unet", "hardware", "sampling", "data"),
     },
     "checkpoints": {"keras", "numpy", "config", "schedules", "diffusion", "unet", "hardware", "training"},
-    "evaluation": {"keras", "numpy", "scipy", "schedules", "diffusion", "sampling", "images", "evaluation"},
+    "evaluation": {
+        *("keras", "numpy", "scipy", "PIL", "sklearn", "joblib", "threadpoolctl", "tqdm"),
+        *("config", "schedules", "diffusion", "sampling", "images", "data", "evaluation"),
+    },
     "exercises": {"numpy", "schedules", "exercises"},
     "explorer": {
         *("numpy", "matplotlib", "PIL", "skimage", "anywidget", "traitlets"),

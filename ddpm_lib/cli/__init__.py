@@ -1,4 +1,4 @@
-"""The command line: `ddpm train`, `ddpm generate`, `ddpm export`, `ddpm prepare`, `ddpm info`.
+"""The command line: `ddpm train`, `generate`, `evaluate`, `export`, `prepare`, `info`.
 
 Exit codes: 0; 2 for bad input, with one line that says what is wrong; 130 after Ctrl-C, which saves first. `generate`
 keeps the batches of images that were finished by then.
@@ -19,6 +19,7 @@ from ddpm_lib.config import InputError
 COMMANDS = (  # files of this folder, in the order of the help
     "train",
     "generate",
+    "evaluate",
     "export",
     "prepare",
     "info",
@@ -27,7 +28,7 @@ COMMANDS = (  # files of this folder, in the order of the help
 
 def _parser() -> conventions.Parser:
     parser = conventions.Parser(
-        prog="ddpm", description="Denoising diffusion probabilistic models: train, generate, prepare."
+        prog="ddpm", description="Denoising diffusion probabilistic models: train, generate, evaluate."
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=conventions.Parser)
     for name in COMMANDS:

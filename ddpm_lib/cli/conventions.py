@@ -70,6 +70,40 @@ def add_data_flags(parser):
     )
 
 
+def add_sampler_flags(parser):
+    """Add the flags that say how images are drawn; `chosen_sampler` reads them."""
+    parser.flag(
+        "sampler", choices=["ddpm", "ddim", "dpm++"], default="ddim", help="dpm++ is DPM-Solver++(2M) (default: ddim)"
+    )
+    parser.flag("steps", type=COUNT, help="(default: 50 for ddim, 20 for dpm++, all for ddpm)")
+    parser.flag("eta", type=number_type(float, 0.0), help="share of fresh noise in ddim (default: 0)")
+
+
+def check_sampler_flags(flags):
+    """Refuse flags of one sampler that are given with another."""
+    if flags.eta is not None and flags.sampler != "ddim":
+        raise InputError("--eta belongs to --sampler ddim; leave it out, or change the sampler")
+
+
+def chosen_sampler(flags, total):
+    """Return the sampler that the flags name, and its options, for a model that was trained with `total` steps."""
+    from ddpm_lib import sampling
+
+    check_sampler_flags(flags)
+    steps = flags.steps or min({"ddpm": total, "ddim": 50, "dpm++": 20}[flags.sampler], total)
+    if steps > total:
+        raise InputError(f"--steps {steps} is more than the {total} steps the model was trained with")
+    options = {"num_steps": steps}
+    if flags.sampler == "ddim":
+        options["eta"] = flags.eta or 0.0
+    sampler = {
+        "ddpm": sampling.ddpm_sample,
+        "ddim": sampling.ddim_sample,
+        "dpm++": sampling.dpm_solver_pp_sample,
+    }[flags.sampler]
+    return sampler, options
+
+
 def import_keras():
     """Import Keras in silence, or say in one line why it cannot be. Every command that computes begins with this."""
     backend = os.environ.get("KERAS_BACKEND")

@@ -6,8 +6,16 @@ import contextlib
 import os
 import pathlib
 
-from ddpm_lib.cli.conventions import COUNT, MODEL, SEED, import_keras, make_folder, number_type
-from ddpm_lib.config import InputError
+from ddpm_lib.cli.conventions import (
+    COUNT,
+    MODEL,
+    SEED,
+    add_sampler_flags,
+    check_sampler_flags,
+    chosen_sampler,
+    import_keras,
+    make_folder,
+)
 
 HELP = "draw images with a trained network"
 DEFAULT_MODEL = "faces"  # what `generate` draws with when no --model is given
@@ -18,11 +26,7 @@ def add_flags(parser):
     """Add the flags of this command."""
     parser.flag("model", metavar="MODEL", help=f"{MODEL} (default: {DEFAULT_MODEL})")
     parser.flag("num_samples", type=COUNT, default=16, help="(default: 16)")
-    parser.flag(
-        "sampler", choices=["ddpm", "ddim", "dpm++"], default="ddim", help="dpm++ is DPM-Solver++(2M) (default: ddim)"
-    )
-    parser.flag("steps", type=COUNT, help="(default: 50 for ddim, 20 for dpm++, all for ddpm)")
-    parser.flag("eta", type=number_type(float, 0.0), help="share of fresh noise in ddim (default: 0)")
+    add_sampler_flags(parser)
     parser.flag("seed", type=SEED, default=0, help="of the first image; the next ones count up (default: 0)")
     parser.flag("batch_size", type=COUNT, default=16, help="images at a time (default: 16)")
     parser.flag("out", default="generated", metavar="FOLDER", help="(default: generated)")
@@ -37,8 +41,7 @@ def run(flags):
 
     from ddpm_lib import checkpoints, hardware, images, sampling
 
-    if flags.eta is not None and flags.sampler != "ddim":
-        raise InputError("--eta belongs to --sampler ddim; leave it out, or change the sampler")
+    check_sampler_flags(flags)
     hardware.enable_memory_growth()
     if flags.model is None:
         print(f"no --model given: drawing with the model {DEFAULT_MODEL}, which comes with the project")
@@ -47,17 +50,8 @@ def run(flags):
     folder = make_folder(flags.out)
     model = checkpoints.load(name)
     total = model.schedule.num_steps
-    steps = flags.steps or min({"ddpm": total, "ddim": 50, "dpm++": 20}[flags.sampler], total)
-    if steps > total:
-        raise InputError(f"--steps {steps} is more than the {total} steps the model was trained with")
-    options = {"num_steps": steps}
-    if flags.sampler == "ddim":
-        options["eta"] = flags.eta or 0.0
-    sampler = {
-        "ddpm": sampling.ddpm_sample,
-        "ddim": sampling.ddim_sample,
-        "dpm++": sampling.dpm_solver_pp_sample,
-    }[flags.sampler]
+    sampler, options = chosen_sampler(flags, total)
+    steps = options["num_steps"]
 
     seeds = range(flags.seed, flags.seed + flags.num_samples)
     num_batches = -(-flags.num_samples // flags.batch_size)

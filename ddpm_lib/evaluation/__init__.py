@@ -1,5 +1,21 @@
 """Looking at what a model has learned, and measuring it."""
 
+from ddpm_lib.evaluation.distances import frechet_distance, precision_recall
+from ddpm_lib.evaluation.features import DEFAULT_FEATURES, FEATURES, feature_network
+from ddpm_lib.evaluation.judging import check_counts, check_faces, judge, table
 from ddpm_lib.evaluation.looking import nearest_images, slerp, split_scales
 
-__all__ = ["nearest_images", "slerp", "split_scales"]
+__all__ = [
+    "DEFAULT_FEATURES",
+    "FEATURES",
+    "check_counts",
+    "check_faces",
+    "feature_network",
+    "frechet_distance",
+    "judge",
+    "nearest_images",
+    "precision_recall",
+    "slerp",
+    "split_scales",
+    "table",
+]
