@@ -15,6 +15,7 @@ from ddpm_lib.cli.conventions import (
     chosen_sampler,
     import_keras,
     make_folder,
+    path,
 )
 from ddpm_lib.config import DEFAULT_PRESETS, PRESETS, DataConfig, InputError
 
@@ -24,17 +25,21 @@ MOST = 1000  # samples when --num_samples is not given, or as many as the photog
 
 def add_flags(parser):
     """Add the flags of this command."""
-    parser.flag("model", metavar="MODEL", help=MODEL)
+    parser.flag("model", type=path, metavar="MODEL", help=MODEL)
     parser.flag("dataset", required=True, choices=sorted(DEFAULT_PRESETS), help="the pictures to compare with")
     add_data_flags(parser)
-    parser.flag("held_out", metavar="PATH", help="archive or folder of images that the model was not trained on")
+    parser.flag(
+        "held_out", type=path, metavar="PATH", help="archive or folder of images that the model was not trained on"
+    )
     parser.flag("image_size", type=COUNT, help="at which photographs are compared, in pixels (default: 64)")
     parser.flag("num_samples", type=COUNT, help=f"seeds 0, 1, ... (default: {MOST}, or half of the dataset if fewer)")
-    parser.flag("samples", metavar="FILE", help="samples.npz of `ddpm generate`, in place of drawing them again")
+    parser.flag(
+        "samples", type=path, metavar="FILE", help="samples.npz of `ddpm generate`, in place of drawing them again"
+    )
     parser.flag("features", choices=["auto", "faces", "digits", "inception"], default="auto", help="(default: auto)")
     add_sampler_flags(parser)
     parser.flag("batch_size", type=COUNT, default=32, help="images drawn at a time (default: 32)")
-    parser.flag("out", required=True, metavar="FOLDER")
+    parser.flag("out", type=path, required=True, metavar="FOLDER")
 
 
 def run(flags):

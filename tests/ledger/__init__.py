@@ -15,6 +15,7 @@ CHAPTERS = (
     "posterior",
     "reverse_step",
     "first_model",
+    "half_precision",
     "training_on_faces",
     "what_it_learned",
 )

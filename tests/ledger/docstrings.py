@@ -236,5 +236,32 @@ ROWS = dict.fromkeys(MODULES, Inline(library)) | {
             "up to 8x8 pixels": "a setting of ddpm_lib/attention.py",
         },
     ),
+    "evaluation/distances": Inline(
+        library,
+        not_evaluated={
+            "|m_1 - m_2|^2 + tr(C_1 + C_2 - 2 (C_1 C_2)^(1/2))": "tests/test_judging.py compares with the closed form",
+            "takes M = N": "a condition on the shape",
+        },
+    ),
+    "evaluation/faces": Inline(
+        library,
+        not_evaluated={
+            "resized to 48x48, by 256 numbers each": "the shapes of the package's weights, which Keras checks",
+            "(N, 256) float32": "the same",
+            "at least 20 pixels high and wide": "the package's smallest face",
+        },
+    ),
+    "evaluation/features": Inline(
+        library,
+        not_evaluated={
+            "digits of 16x16 pixels": "other shapes are refused, see tests/test_judging.py",
+            "(Szegedy et al., 2016)": "a year",
+            "88 MB": "the size of Keras's file",
+            "(Heusel et al., 2017)": "a year",
+            "enlarged to 299x299, by 2,048 numbers each": "the input and output of Keras's Inception-v3",
+            "C = 1 or 3": "a condition on the shape",
+            "(N, 2048) float32": "the output of Keras's Inception-v3",
+        },
+    ),
     "evaluation/looking": Inline(library, not_evaluated={"with H = W a multiple": "a condition on the shape"}),
 }
