@@ -468,7 +468,9 @@ INLINE = Inline(
         "{eq}`eq-reverse-recursion`, with $#1$.": Says(unit_data),
     },
     blind={
-        r"bar in \bar\alpha_1 = \alph of $\bar\alpha_1 = \alpha_1$": "at step 1 alpha and alpha_bar are one number",
-        r"bar in a_1 = 1 - \bar\alpha of $\beta_1 = 1 - \bar\alpha_1$": "at step 1 alpha and alpha_bar are one number",
+        "at step 1 alpha and alpha_bar are one number": (
+            r"bar in \bar\alpha_1 = \alph of $\bar\alpha_1 = \alpha_1$",
+            r"bar in a_1 = 1 - \bar\alpha of $\beta_1 = 1 - \bar\alpha_1$",
+        ),
     },
 )
