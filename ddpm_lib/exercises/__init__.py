@@ -15,6 +15,7 @@ CHAPTERS = (
     "noising",
     "closed_form",
     "posterior",
+    "reverse_step",
     "half_precision",
     "training_on_faces",
     "what_it_learned",

@@ -13,6 +13,7 @@ CHAPTERS = (
     "noising",
     "closed_form",
     "posterior",
+    "reverse_step",
     "first_model",
     "half_precision",
     "training_on_faces",
