@@ -13,6 +13,7 @@ CHAPTERS = (
     "noising",
     "closed_form",
     "posterior",
+    "reverse_step",
     "first_model",
     "few_steps",
     "half_precision",
