@@ -11,7 +11,8 @@ import scipy.integrate
 import scipy.stats
 
 from ddpm_lib.config import InputError
-from ddpm_lib.explorer import SCRIPT, TARGETS, Mixture, ReverseExplorer, ScheduleExplorer, pictures, prior_kl
+from ddpm_lib.exact import GaussianMixture
+from ddpm_lib.explorer import SCRIPT, ReverseExplorer, ScheduleExplorer, pictures, prior_kl
 from ddpm_lib.explorer.mixture import reverse_step
 from ddpm_lib.explorer.script import FOLDER, PARTS
 
@@ -35,50 +36,6 @@ def test_prior_kl_is_the_integral_of_its_definition(alpha_bar):
 def test_prior_kl_is_zero_only_without_signal():
     assert prior_kl(0.0, np.ones(3)) == 0.0
     assert prior_kl(0.36, np.zeros(3)) > 0.0
-
-
-@pytest.mark.parametrize("alpha_bar", [0.999, 0.5, 1e-3])
-def test_best_denoiser_is_the_posterior_mean_by_quadrature(alpha_bar):
-    mixture, x_t = TARGETS["peaks"], 0.4
-    line = np.linspace(-4, 4, 400_001)
-    noise = scipy.stats.norm.pdf(x_t, np.sqrt(alpha_bar) * line, np.sqrt(1 - alpha_bar))
-    joint = mixture.density(line[:, None]) * noise
-    expected = (joint * line).sum() / joint.sum()
-    assert mixture.expected_x_0(np.array([[x_t]]), alpha_bar)[0, 0] == pytest.approx(expected, rel=1e-8)
-
-
-@pytest.mark.parametrize("name", TARGETS)
-def test_expected_noise_is_the_score_up_to_its_factor(name):
-    """Eq. of Song et al. (2021): noise = -sqrt(1 - ab) grad log q(x_t), here by central differences."""
-    mixture, alpha_bar, width = TARGETS[name], 0.7, 1e-5
-    points = np.random.default_rng(0).standard_normal((20, mixture.means.shape[1]))
-    noise = mixture.expected_noise(points, alpha_bar)
-    for axis, unit in enumerate(np.eye(points.shape[1])):
-        slope = np.log(mixture.density(points + width * unit, alpha_bar))
-        slope = (slope - np.log(mixture.density(points - width * unit, alpha_bar))) / (2 * width)
-        np.testing.assert_allclose(noise[:, axis], -np.sqrt(1 - alpha_bar) * slope, rtol=1e-5, atol=1e-6)
-
-
-def test_density_integrates_to_one():
-    line = np.linspace(-6, 6, 1201)
-    assert TARGETS["peaks"].density(line[:, None], 0.9).sum() * 0.01 == pytest.approx(1, abs=1e-9)
-    grid = np.stack(np.meshgrid(line, line), axis=-1).reshape(-1, 2)
-    assert TARGETS["moons"].density(grid, 0.9).sum() * 1e-4 == pytest.approx(1, abs=1e-6)
-
-
-def test_distance_is_scipys_wasserstein_distance():
-    mixture, generator = TARGETS["peaks"], np.random.default_rng(0)
-    points = 0.8 * mixture.sample(500, generator)
-    line = np.linspace(-3, 3, 60_001)  # the exact density as weighted points
-    exact = scipy.stats.wasserstein_distance(points[:, 0], line, None, mixture.density(line[:, None]))
-    assert mixture.distance(points) == pytest.approx(exact, abs=2e-4)
-
-
-@pytest.mark.parametrize("name", TARGETS)
-def test_expected_distance_is_what_exact_samples_have(name):
-    mixture, generator = TARGETS[name], np.random.default_rng(0)
-    found = np.mean([mixture.distance(mixture.sample(1000, generator)) for _ in range(100)])
-    assert mixture.expected_distance(1000) == pytest.approx(found, rel=0.1)
 
 
 def test_reverse_step_is_the_product_of_two_normal_distributions():
@@ -122,8 +79,8 @@ def test_own_picture_is_cut_and_shrunk():
         lambda: ReverseExplorer("spiral"),
         lambda: ReverseExplorer(eta=-0.1),
         lambda: ReverseExplorer(num_steps=5, step=6),
-        lambda: Mixture([[0.0]], [1.0, 2.0], 0.1),
-        lambda: Mixture([[0.0]], [1.0], 0.0),
+        lambda: ReverseExplorer(GaussianMixture([[0.0, 0.0, 0.0]], [1.0], 0.1)),
+        lambda: ReverseExplorer(GaussianMixture([[0.0]], [1.0], 0.0)),
     ],
 )
 def test_bad_settings_are_one_clear_line(make):

@@ -15,6 +15,7 @@ MAY_IMPORT = {
     "config": set(),
     "course": set(),
     "schedules": {"numpy"},
+    "exact": {"numpy", "scipy", "schedules"},
     "images": {"numpy", "PIL"},
     "diffusion": {"keras", "numpy", "schedules"},
     "attention": {"keras", "hardware"},
@@ -33,7 +34,7 @@ MAY_IMPORT = {
     "exercises": {"numpy", "schedules", "exercises"},
     "explorer": {
         *("numpy", "matplotlib", "PIL", "skimage", "anywidget", "traitlets"),
-        *("schedules", "images", "explorer"),
+        *("schedules", "images", "exact", "explorer"),
     },
     "cli": {
         *("keras", "numpy", "tqdm"),

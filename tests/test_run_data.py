@@ -12,7 +12,7 @@ from PIL import Image
 import ddpm_lib
 from ddpm_lib import schedules
 from ddpm_lib.config import RunConfig, UNetConfig
-from ddpm_lib.explorer import Mixture
+from ddpm_lib.exact import GaussianMixture
 from ddpm_lib.training import DiffusionTrainer
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -33,7 +33,7 @@ def test_recall_is_the_best_denoiser_of_narrow_peaks():
     rng = np.random.default_rng(0)
     bank, asked = rng.uniform(-1, 1, (5, 2)), rng.standard_normal((7, 2))
     for alpha_bar in (0.99, 0.5, 1e-3):
-        peaks = Mixture(bank, np.ones(5), 1e-7)
+        peaks = GaussianMixture(bank, np.ones(5), 1e-7)
         np.testing.assert_allclose(
             run_data.recall(asked, bank, alpha_bar), peaks.expected_x_0(asked, alpha_bar), rtol=1e-6, atol=1e-9
         )

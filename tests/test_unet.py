@@ -270,5 +270,5 @@ def test_a_network_on_patches_is_the_network_of_half_the_size_on_folded_images()
     half = dataclasses.replace(TINY, channels=12)
     one, other = randomized(build_unet(patched)), randomized(build_unet(half))
     x, t = inputs(patched)
-    unfolded = UnfoldPatches(2)(other([FoldPatches(2)(x), t]))
+    unfolded = UnfoldPatches(2)(other([numpy(FoldPatches(2)(x)), t]))
     assert np.abs(numpy(one([x, t])) - numpy(unfolded)).max() < 1e-5

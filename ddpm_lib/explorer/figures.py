@@ -9,7 +9,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
-from ddpm_lib.explorer.mixture import Mixture, reverse_step
+from ddpm_lib.exact import GaussianMixture
+from ddpm_lib.explorer.mixture import reverse_step
 from ddpm_lib.images import to_uint8
 from ddpm_lib.schedules import NoiseSchedule, timestep_subsequence
 
@@ -56,7 +57,7 @@ def schedule_figure(schedule: NoiseSchedule, picture: np.ndarray, t: int) -> byt
 
 
 def reverse_figure(
-    mixture: Mixture, schedule: NoiseSchedule, num_steps: int, sampler: str, variance: str, eta: float
+    mixture: GaussianMixture, schedule: NoiseSchedule, num_steps: int, sampler: str, variance: str, eta: float
 ) -> bytes:
     """Draw a sample on its way back from noise, at five steps, against the exact density.
 

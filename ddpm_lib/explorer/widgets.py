@@ -12,8 +12,9 @@ import numpy as np
 import traitlets
 
 from ddpm_lib.config import InputError
+from ddpm_lib.exact import GaussianMixture
 from ddpm_lib.explorer import figures, pictures
-from ddpm_lib.explorer.mixture import TARGETS, Mixture
+from ddpm_lib.explorer.mixture import TARGETS
 from ddpm_lib.explorer.script import SCRIPT
 from ddpm_lib.schedules import build_schedule
 
@@ -117,7 +118,7 @@ class ReverseExplorer(_Explorer):
     """Points go back from noise to data under the exact denoiser of a mixture, step by step.
 
     Args:
-        target: peaks (one dimension), ring or moons (two), or a `Mixture` of your own.
+        target: peaks (one dimension), ring or moons (two), or a `ddpm_lib.exact.GaussianMixture` of your own.
         sampler: ddpm or ddim.
         variance: of ddpm's noise: beta or posterior.
         eta: of ddim's noise, 0..1.
@@ -146,11 +147,13 @@ class ReverseExplorer(_Explorer):
 
     def __init__(self, target="peaks", *, name="reverse", **settings):
         offered = dict(TARGETS)
-        if isinstance(target, Mixture):
+        if isinstance(target, GaussianMixture):
+            if target.means.shape[1] > 2 or not target.deviation:
+                raise InputError("the explorer draws mixtures in 1 or 2 dimensions, with a deviation above 0")
             offered = {"yours": target} | offered
             target = "yours"
         elif target not in offered:
-            raise InputError(f"unknown target {target!r}: choose {', '.join(offered)}, or give a Mixture")
+            raise InputError(f"unknown target {target!r}: choose {', '.join(offered)}, or give a GaussianMixture")
         if settings.get("step", 0) > settings.get("num_steps", 50):
             raise InputError(f"step is {settings['step']}, but the run has {settings.get('num_steps', 50)} steps")
         self._mixture = offered[target]
