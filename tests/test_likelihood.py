@@ -45,7 +45,7 @@ def gap(deviation, sigma_squared):
 @pytest.mark.parametrize("deviation", [1.0, 0.1])
 @pytest.mark.parametrize("variance", ["true", "beta", "posterior"])
 def test_bound_of_gaussian_data_is_their_likelihood_and_the_known_gap(deviation, variance):
-    x_0 = deviation * np.random.default_rng(1).standard_normal((400, 64))
+    x_0 = deviation * np.random.default_rng(1).standard_normal((800, 64))
     likelihood = -norm(0, deviation).logpdf(x_0).mean(axis=1) / np.log(2)
     chosen = true_reverse_variances(deviation) if variance == "true" else variance
     lost = gap(deviation, reverse_variances(SCHEDULE, chosen))
