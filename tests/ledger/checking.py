@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import operator
 import re
 from collections.abc import Callable, Iterator
 
@@ -39,10 +40,21 @@ class Check:
     blind: tuple[str, ...] = ()
 
 
+ORDERS = {
+    "<": operator.lt,
+    ">": operator.gt,
+    r"\le": operator.le,
+    r"\ge": operator.ge,
+    r"\ll": lambda small, large: 10 * abs(small) < abs(large),
+    r"\gg": lambda large, small: 10 * abs(small) < abs(large),
+}
+ALTERED_MEANS_FALSE = (AssertionError, ReadingError, ArithmeticError, LookupError, ValueError, TypeError)
+
+
 def verify(latex, check):
     """Evaluate all members of all chains in all worlds, and raise AssertionError where two disagree."""
     chains = statements(latex)
-    assert chains and all(len(chain) > 1 for chain in chains), "a display that states nothing"
+    assert chains and all(len(chain) > 1 for chain in chains), "it states nothing"
     for world in check.worlds():
         for chain in chains:
             for (_, first), (relation, second) in itertools.pairwise(chain):
@@ -53,7 +65,9 @@ def verify(latex, check):
                     left = value(first, world)
                 right = value(second, world)
                 text = f"{''.join(first)} {relation} {''.join(second)}: {left} against {right}"
-                if world.symbolic:
+                if relation in ORDERS:
+                    assert ORDERS[relation](left, right), text
+                elif world.symbolic:
                     assert sympy.simplify(left - right) == 0, text
                 else:
                     tolerance = check.tolerance if relation == r"\approx" else 1e-9
@@ -65,7 +79,7 @@ def fails(latex, check):
     try:
         with np.errstate(all="ignore"):
             verify(latex, check)
-    except (AssertionError, ReadingError, ArithmeticError, LookupError, ValueError, TypeError):
+    except ALTERED_MEANS_FALSE:
         return True
     return False
 
@@ -78,6 +92,8 @@ SWEEP = {
     "bar": (r"\\bar(?=\\)", ""),
     "t->t-1": (r"_t\b(?!\w)", "_{t-1}"),
     "t-1->t": (r"_\{t-1\}", "_t"),
+    "tilde": (r"\\tilde(?=\\)", ""),
+    "turned": (r"<|>|\\le\b|\\ge\b", lambda match: {"<": ">", ">": "<", r"\le": ">", r"\ge": "<"}[match[0]]),
 }
 
 

@@ -1,10 +1,13 @@
 """The equation checks of the chapter on the closed form, and the worlds that only it uses."""
 
+import inspect
 import math
 
 import numpy as np
 
+from ddpm_lib import schedules
 from tests.ledger.checking import Check
+from tests.ledger.inline import AMPLITUDE, STEPS, Inline, Says
 from tests.ledger.variables import Linear, World
 from tests.ledger.worlds import (
     WHOLE_CHAIN,
@@ -12,19 +15,21 @@ from tests.ledger.worlds import (
     chains,
     cosine_schedules,
     divergences,
+    first_steps,
+    from_one,
+    halves,
     letters,
+    library_steps,
     linear_ends,
     linear_schedules,
+    numbers,
     priors,
     rescaled_roots,
     sigmoid_schedules,
     small_priors,
     symbolic_step,
+    unit_chains,
 )
-
-
-def first_steps():
-    return [chain(seed, 1) for seed in range(3)]
 
 
 def second_steps():
@@ -97,18 +102,88 @@ def ratios():
     return worlds
 
 
-def products():
-    """Mean and variance of a normalized product of two densities on a grid."""
+def curves():
+    """The integrand of the convolution as a curve in y, on a grid: v is its variance."""
     worlds = []
-    for m_1, v_1, m_2, v_2 in [(0.5, 0.2, -1.0, 1.0), (2.0, 3.0, 1.0, 0.5)]:
-        x = np.linspace(-25, 25, 200_001)
-        density = np.exp(-((x - m_1) ** 2) / (2 * v_1) - (x - m_2) ** 2 / (2 * v_2))
-        density /= density.sum()
-        mean = (density * x).sum()
-        variance = (density * (x - mean) ** 2).sum()
-        names = {"m": mean, "v": variance, "m_1": m_1, "m_2": m_2, "v_1": v_1, "v_2": v_2}
-        worlds.append(World(names))
+    for a, b, z in [(0.6, 0.8, 0.5), (1.3, 0.4, -1.7)]:
+        y = np.linspace(-25, 25, 200_001)
+        curve = np.exp(-((z - y) ** 2) / (2 * a * a) - y * y / (2 * b * b))
+        curve /= curve.sum()
+        v = (curve * (y - (curve * y).sum()) ** 2).sum()
+        worlds.append(World({"a": a, "b": b, "v": v}))
     return worlds
+
+
+def scaled_noises():
+    """A draw x of a normal number, and the slope in mu of its log-density by a central difference."""
+    worlds = []
+    for mu, sigma, draw in [(0.7, 0.5, -0.4), (-1.1, 1.3, 0.9)]:
+        noise = Linear(0, [1.0], np.array([draw]))
+        x = mu + sigma * noise
+        logs = [-((x.value - each) ** 2) / (2 * sigma**2) for each in (mu - 0.1, mu + 0.1)]
+        names = {r"\mu": mu, r"\sigma": sigma, "x": x.value, r"\varepsilon": draw}
+        slope = {r"\partial\logp/\partial\mu": (logs[1] - logs[0]) / 0.2}
+        worlds.append(World(names | slope, {"x": x, r"\varepsilon": noise}))
+    return worlds
+
+
+def mean_squares():
+    """Quadrature over a normal x, and the slope in mu of the mean of x^2 by a central difference."""
+    nodes, weights = np.polynomial.hermite_e.hermegauss(12)
+    weights = weights / math.sqrt(2 * math.pi)
+    worlds = []
+    for mu, sigma in [(0.7, 0.5), (-1.1, 1.3)]:
+        low, high = (((each + sigma * nodes) ** 2 * weights).sum() for each in (mu - 0.1, mu + 0.1))
+        names = {r"\mu": mu, r"\sigma": sigma, r"\partialF/\partial\mu": (high - low) / 0.2}
+        worlds.append(World(names, quadrature={"x": (mu + sigma * nodes, weights)}))
+    return worlds
+
+
+def sigmoid_defaults():
+    found = inspect.signature(schedules.sigmoid_schedule).parameters
+    return [World({"a": found["start"].default, "b": found["end"].default, r"\tau": found["tau"].default})]
+
+
+def fewer_steps():
+    """Linear schedules with the same ends and fewer steps; S is the sum of the betas of 1000 steps."""
+    worlds = []
+    for last in (50, 100):
+        betas = schedules.linear_schedule(last).betas
+        total = schedules.linear_schedule(1000).betas.sum()
+        worlds.append(World({"T": last, "S": total, r"\beta": lambda i, betas=betas: betas[from_one(i) - 1]}))
+    return worlds
+
+
+def fifty_steps():
+    return fewer_steps()[:1]
+
+
+def small_betas():
+    return [World({r"\beta": beta}) for beta in (1e-4, 1e-3)]
+
+
+def large_betas():
+    return [World({r"\beta": 0.4})]
+
+
+def velocities():
+    """On the circle of amplitudes, v is the derivative of x_t = cos(angle) x_0 + sin(angle) noise; by two draws."""
+    worlds = []
+    for world in chains():
+
+        def angle(t, bar=world.names[r"\bar\alpha"]):
+            return math.acos(math.sqrt(bar(t)))
+
+        t, x_0, noise = world.names["t"], world.names["x"](0), world.names[r"\varepsilon"]()
+        quarter = angle(t) + math.pi / 2
+        worlds.append(World(world.names | {"v": math.cos(quarter) * x_0 + math.sin(quarter) * noise}))
+    return worlds
+
+
+def wiped_out():
+    """The last step of a chain that keeps nothing."""
+    names = {"x": {0: 0.8}.__getitem__, r"\varepsilon": -0.3}
+    return [World(names | {"v": math.cos(math.pi) * 0.8 + math.sin(math.pi) * -0.3})]
 
 
 CHECKS: dict[str, Check] = {
@@ -332,3 +407,57 @@ CHECKS: dict[str, Check] = {
         ((r"{r_1 - r_T}", r"{r_1}"), (r"r_t - r_T", r"r_t")),
     ),
 }
+
+INLINE = Inline(
+    chains,
+    STEPS
+    | {
+        r"where $a, #1$. (If": Says(independent_sum, r"a > 0, \quad #1"),
+        "The sum is $z$ if $Y = #1$ and $X = #2$,": Says(letters, "z = #1 + #2"),
+        "Its variance is $v = #1$.": Says(curves, "v = #1"),
+        "integrates to $#1$, wherever": Says(curves, r"\int_{-\infty}^{\infty} e^{-y^2/(2 v)} \mathrm{d}y = #1"),
+        "**Start, $#1$.** Here $#2$, and $#3$.": Says(first_steps, r"#1, \quad #2, \quad #3"),
+        "At the start it is $#1$.": Says(first_steps),
+        "Divide the bracket by its deviation $#1$,": Says(chains, r"\operatorname{Var}[x_t \mid x_0] = #1^2"),
+        "the mean of $f(x)$ for $#1$.": Says(scaled_noises),
+        "But write $#1$. Now": Says(scaled_noises),
+        "is the density itself times $#1$.": Says(scaled_noises, r"#1 = \frac{\partial \log p}{\partial \mu}"),
+        "Take $f(x) = #1$, so that $F = #2$ and the true slope is $#3$:": Says(
+            mean_squares, r"\operatorname{E}[#1] = #2, \quad \frac{\partial F}{\partial \mu} = #3"
+        ),
+        "At $#1$ both shares are one half": Says(halves, r"#1, \quad \bar\alpha_t = 1 - \bar\alpha_t"),
+        "multiplies the ratio by $#1$.": Says(numbers, tolerance=0.01),
+        "The library has $#1$, $#2$ and $#3$:": Says(sigmoid_defaults, r"#1, \quad #2, \quad #3"),
+        "crosses $#1$ after": Says(halves),
+        "find the step at which $#1$ in each": Says(halves, r"#1, \quad \lambda = 0"),
+        "The two ends $#1$ and $#2$ were chosen for $#3$.": Says(library_steps, r"#1, \quad #2, \quad #3"),
+        "the logarithm of $#1$ is close to $#2$,": Says(small_betas, r"\log(#1) \approx #2", 1e-3),
+        "With $T = #1$ it is about $#2$": Says(numbers, r"-#1 (0.0001 + 0.02) / 2 \approx #2", 0.01),
+        "and $#1$ is more than a third": Says(numbers, "1/3 < #1 < 1/2"),
+        r"multiplies all $\beta_t$ by $#1$.": Says(fewer_steps, r"#1 \sum_{i=1}^{T} \beta_i = S"),
+        "was trained with $#1$": Says(fifty_steps),
+        r"With $#1$ the largest $\beta$ becomes #2, and": Says(fifty_steps, r"#1, \quad \frac{1000}{T} \beta_T = #2"),
+        "The factors $#1$ have cancelled": Says(divergences, r"\mathcal{N}(m; 0, 1) = e^{-m^2/2} / #1"),
+        "The mean of $#1$ is $#2$, and the mean of $#3$ is $#4$.": Says(
+            divergences, r"\operatorname{E}[#1] = #2, \quad \operatorname{E}[#3] = #4"
+        ),
+        "At the end of the chain $m = #1$ and $v = #2$,": Says(
+            chains, r"\operatorname{E}[x_T \mid x_0] = #1, \quad \operatorname{Var}[x_T \mid x_0] = #2"
+        ),
+        "the logarithm is about $#1$,": Says(small_priors, r"\log(1 - \bar\alpha_T) \approx #1", 1e-3),
+        "shift and scale the roots $#1$ so": Says(rescaled_roots),
+        "Put in $t = #1$: the bracket is 0. Put in $t = #2$: the fraction cancels.": Says(
+            rescaled_roots, r"\tilde r_#1 = 0, \quad \tilde r_#2 = r_#2"
+        ),
+        "The last one is $#1$: the last step keeps nothing": Says(rescaled_roots),
+        "velocity $#1$ instead.": Says(velocities),
+        "At the last step it is $#1$.": Says(wiped_out, "v = #1"),
+        'remains normalized."** The article writes $#1$.': Says(unit_chains),
+        "**Scaling the betas with $#1$**": Says(fewer_steps, r"#1 \sum_{i=1}^{T} \beta_i = S"),
+        "and $#1$ is no longer close to $#2$.": Says(large_betas, "#1 < 1.2 (#2)"),
+        r"write $\alpha_t$ for what is $#1$ here": AMPLITUDE,
+    },
+    not_evaluated={
+        "The paper states $L_T \\approx 10^{-5}$ bits": "quoted: tests/numbers/closed_form.toml says from where",
+    },
+)

@@ -3,8 +3,9 @@
 import math
 
 from tests.ledger.checking import Check
+from tests.ledger.inline import AMPLITUDE, SQUARED_ERROR, Inline, Says
 from tests.ledger.variables import World
-from tests.ledger.worlds import POSTERIOR, WHOLE_CHAIN, chains, posteriors
+from tests.ledger.worlds import POSTERIOR, WHOLE_CHAIN, chains, constant_answers, posteriors
 
 
 def exact_networks():
@@ -52,3 +53,12 @@ CHECKS: dict[str, Check] = {
         ),
     ),
 }
+
+INLINE = Inline(
+    exact_networks,
+    {
+        "is the mean of $#1$ over its pixels": SQUARED_ERROR,
+        "so $#1$. Any constant": Says(constant_answers),
+        "error in the predicted noise is divided by $#1$,": AMPLITUDE,
+    },
+)

@@ -5,8 +5,9 @@ import math
 import numpy as np
 
 from tests.ledger.checking import Check
+from tests.ledger.inline import AMPLITUDE, STEPS, Inline, Says
 from tests.ledger.variables import Linear, World
-from tests.ledger.worlds import WHOLE_CHAIN, chain, chains, from_one
+from tests.ledger.worlds import WHOLE_CHAIN, chain, chains, from_one, library_steps
 
 
 def walks():
@@ -18,7 +19,23 @@ def walks():
         x = [world.random["x"](0)]
         for i in range(1, 7):
             x.append(x[-1] + math.sqrt(beta(i)) * world.random[r"\varepsilon"](i))
-        worlds.append(World(world.names, {"x": x.__getitem__}))
+        walk = {"x": lambda i, x=x: x[i].value}
+        worlds.append(World(world.names | walk, {"x": x.__getitem__}))
+    return worlds
+
+
+def quarters():
+    return [World({"t": 1, r"\bar\alpha": lambda i: 0.25})]
+
+
+def shrunk_too_much():
+    """A chain that multiplies by 1 - beta and not by the root: v is the variance after very many steps."""
+    worlds = []
+    for beta in (0.02, 0.3):
+        v = 3.0
+        for _ in range(5000):
+            v = (1 - beta) * (1 - beta) * v + beta
+        worlds.append(World({"t": 1, "v": v, r"\beta": lambda i=1, beta=beta: beta}))
     return worlds
 
 
@@ -64,20 +81,6 @@ def mixtures():
             r"\beta": lambda i, betas=betas: betas[from_one(i) - 1],
         }
         worlds.append(World(names, density=lambda targets, given, at=grid[place], p=density: {(at,): p}[*targets,]))
-    return worlds
-
-
-def products():
-    """Mean and variance of a normalized product of two densities on a grid."""
-    worlds = []
-    for m_1, v_1, m_2, v_2 in [(0.5, 0.2, -1.0, 1.0), (2.0, 3.0, 1.0, 0.5)]:
-        x = np.linspace(-25, 25, 200_001)
-        density = np.exp(-((x - m_1) ** 2) / (2 * v_1) - (x - m_2) ** 2 / (2 * v_2))
-        density /= density.sum()
-        mean = (density * x).sum()
-        variance = (density * (x - mean) ** 2).sum()
-        names = {"m": mean, "v": variance, "m_1": m_1, "m_2": m_2, "v_1": v_1, "v_2": v_2}
-        worlds.append(World(names))
     return worlds
 
 
@@ -180,3 +183,32 @@ CHECKS: dict[str, Check] = {
         ((r"\sqrt{1-\bar\alpha_t}", r"(1-\bar\alpha_t)"), (r"\sqrt{\bar\alpha_t}", r"\bar\alpha_t")),
     ),
 }
+
+STEP = Says(chains, r"\operatorname{E}[x_t \mid x_{t-1}] = #1 x_{t-1}")
+INLINE = Inline(
+    chains,
+    STEPS
+    | {
+        "multiplied by $#1$ and not by 1": STEP,
+        "is standard noise times $#1$, its": Says(
+            chains, r"x_t - \operatorname{E}[x_t \mid x_{t-1}] = #1 \varepsilon_t"
+        ),
+        "straight line from $#1$ to $#2$ (Ho": Says(library_steps, r"#1, \quad #2"),
+        "Why $#1$, and not 1": STEP,
+        "Put $X = #1$, $Y = #2$, $a = #3$ and $b = #4$.": Says(chains, r"x_t = #3 #1 + #4 #2"),
+        "shrinks by the factor $#1$ at every": Says(
+            chains, r"\operatorname{Var}[x_t] - 1 = #1 (\operatorname{Var}[x_{t-1}] - 1)"
+        ),
+        "Then $#1$ is a random walk": Says(walks),
+        "multiplies the image by $#1$.": STEP,
+        "$#1$ is the share of its amplitude": STEP,
+        "The multiple should be $#1$.": AMPLITUDE,
+        "Take $#1$: a quarter": Says(quarters, r"#1, \quad \sqrt{\bar\alpha_t} = \frac{1}{2}"),
+        "multiplies the number by $#1$ and": STEP,
+        r"What are $\bar\alpha_t$ and $#1$ there?": AMPLITUDE,
+        "The amplitude that is kept is $#1$.": STEP,
+        "at $#1$ the face still has half": Says(quarters, r"#1, \quad \sqrt{\bar\alpha_t} = \frac{1}{2}"),
+        "multiplied by $#1$ instead of $#2$.": Says(shrunk_too_much, r"v = #1^2 v + \beta_t, \quad #2^2 + \beta_t = 1"),
+        "no longer changes, so $#1$. This gives $#2$.": Says(shrunk_too_much, r"#1, \quad #2"),
+    },
+)

@@ -2,7 +2,7 @@
 
 import re
 
-from tests.ledger import CHECKS
+from tests.ledger import CHECKS, inline
 from tests.ledger.displays import BOOK, displays
 
 PAGE = BOOK / "ledger.md"
@@ -19,6 +19,13 @@ For each check the tests also alter the formula: known mistakes by hand, and eve
 index in turn. The check must notice, unless the alteration changes nothing true; those few are listed beside the check,
 with the reason. {labels} numbered equations and {steps} steps are checked, with {mutants} known
 mistakes.
+"""
+INLINE = """\
+## Inside sentences
+
+The formulas inside the sentences of the chapters and of the page of symbols are read and evaluated, too: {statements}
+statements. A formula that only computes, such as $1 - \\beta_t$, is evaluated as what its sentence says of it. A value that
+a sentence gives to a letter, such as $T = 1000$, is left to the test of the numbers.
 """
 
 
@@ -38,7 +45,18 @@ def page() -> str:
             f"**Equation** {{eq}}`{display.name}`, `{display.name}`\n\n$$\n{display.latex}\n$$\n\n"
             f"- Code: `{check.code}`\n- Check: {check.how}\n"
         )
-    return "\n".join(parts)
+    return "\n".join([*parts, _inline()])
+
+
+def _inline():
+    pages = [(path, inline.rules(path)) for path in inline.pages()]
+    count = sum(len(inline.examine(inline.read(path.read_text("utf8")), rules)[0]) for path, rules in pages)
+    listed = [
+        f'- {_title(path.stem)}: "{piece}" ({reason})'
+        for path, rules in pages
+        for piece, reason in rules.not_evaluated.items()
+    ]
+    return INLINE.format(statements=count) + "\nNot evaluated:\n\n" * bool(listed) + "\n".join([*listed, ""])
 
 
 def _title(chapter):

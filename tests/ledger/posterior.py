@@ -1,11 +1,23 @@
 """The equation checks of the chapter on the posterior, and the worlds that only it uses."""
 
+import math
+
 import numpy as np
 import sympy
 
 from tests.ledger.checking import Check
-from tests.ledger.variables import World
-from tests.ledger.worlds import POSTERIOR, WHOLE_CHAIN, chains, gaussian_data, posteriors, symbolic_step
+from tests.ledger.inline import AMPLITUDE, Inline, Says
+from tests.ledger.variables import World, condition
+from tests.ledger.worlds import (
+    POSTERIOR,
+    WHOLE_CHAIN,
+    chain,
+    chains,
+    gaussian_data,
+    library_steps,
+    posteriors,
+    symbolic_step,
+)
 
 
 def symbolic_posteriors():
@@ -49,6 +61,45 @@ def products():
         names = {"m": mean, "v": variance, "m_1": m_1, "m_2": m_2, "v_1": v_1, "v_2": v_2}
         worlds.append(World(names))
     return worlds
+
+
+def with_posteriors(size, steps=((0, 2), (1, 4), (2, 6))):
+    """Posteriors of chains whose data have the deviation `size`; sigma is that of the true step back, x_0 unknown."""
+    worlds = []
+    for seed, t in steps:
+        world = chain(seed, t, s=size)
+        x = world.random["x"]
+        names = {
+            "s": size,
+            "v": lambda i, x=x: (x(i).weights ** 2).sum(),
+            r"\sigma": lambda i, x=x: math.sqrt(condition([x(i - 1)], [x(i)])[1][0, 0]),
+            r"\tilde\beta": lambda i, x=x: condition([x(i - 1)], [x(i), x(0)])[1][0, 0],
+        }
+        worlds.append(World(world.names | names, world.random))
+    return worlds
+
+
+def unit_data():
+    return with_posteriors(1.0)
+
+
+def single_image():
+    """Data of nearly no variance, and the posterior's variance from data that have some."""
+    known = with_posteriors(0.7)
+    return [
+        World(one.names | {r"\tilde\beta": other.names[r"\tilde\beta"]}, one.random)
+        for one, other in zip(with_posteriors(1e-7), known, strict=True)
+    ]
+
+
+def everything():
+    """Posteriors together with the variances v_t of their chains."""
+    pairs = zip(posteriors(), gaussian_data(), strict=True)
+    return [World(posterior.names | data.names, posterior.random) for posterior, data in pairs]
+
+
+def first_posteriors():
+    return with_posteriors(0.7, ((0, 1), (1, 1)))
 
 
 POSTERIOR_AND_SYMPY = POSTERIOR + "; and SymPy: derivatives of the exponent."
@@ -233,3 +284,53 @@ CHECKS: dict[str, Check] = {
         ((r"\frac{v_{t-1}}{v_t}", r"\frac{v_t}{v_{t-1}}"), (r"\right)^{-1}", r"\right)")),
     ),
 }
+
+INLINE = Inline(
+    everything,
+    {
+        "say for which data $#1$ is right": Says(unit_data),
+        "What remains is $#1$, with": Says(
+            everything, r"q(x_{t-1} \mid x_t, x_0) = e^{#1} / \sqrt{2 \pi \tilde\beta_t}"
+        ),
+        "The exponent $#1$ is that of a Gaussian with **mean $#2$ and variance $#3$**.": Says(
+            everything,
+            r"q(x_{t-1} \mid x_t, x_0) = e^{#1} / \sqrt{2 \pi \tilde\beta_t}, \quad "
+            r"\operatorname{E}[x_{t-1} \mid x_t, x_0] = #2, \quad \operatorname{Var}[x_{t-1} \mid x_t, x_0] = #3",
+        ),
+        r"In the first term $\beta_t$ cancels, in the second $#1$.": Says(
+            everything, r"\tilde\beta_t / #1 = \beta_t / (1 - \bar\alpha_t)"
+        ),
+        "For $#1$ the unknown $x_{t-1}$ is $x_0$ itself, which is given. With $#2$ the": Says(
+            first_posteriors, r"#1, \quad #2, \quad x_{t-1} = x_0"
+        ),
+        "the clean image says: near $#1$, with variance $#2$;": Says(
+            chains, r"\operatorname{E}[x_{t-1} \mid x_0] = #1, \quad \operatorname{Var}[x_{t-1} \mid x_0] = #2"
+        ),
+        "the noisy image says: near $#1$, with variance $#2$.": Says(
+            chains, r"q(x_t \mid x_{t-1}) = \mathcal{N}(x_{t-1}; #1, #2) / \sqrt{\alpha_t}"
+        ),
+        "since $#1$ is small against $#2$.": Says(library_steps, r"#1 \ll #2"),
+        "The factors $#1$ and $#2$ leave a $#3$ below": Says(chains, r"#2, \quad #1 / \sqrt{\bar\alpha_t} = 1 / #3"),
+        "has the variance $#1$ in place of $#2$.": Says(
+            everything, r"\operatorname{Var}[x_{t-1}] = #1, \quad \operatorname{Var}[x_{t-1} \mid x_0] = #2"
+        ),
+        "$#1$: all $v_t$ are 1, and the variance of the true step back is $#2$.": Says(
+            unit_data, r"#1, \quad v_t = 1, \quad \operatorname{Var}[x_{t-1} \mid x_t] = #2"
+        ),
+        "$#1$, a single image: $#2$, and the variance is $#3$.": Says(
+            single_image, r"#1, \quad #2, \quad \operatorname{Var}[x_{t-1} \mid x_t] = #3"
+        ),
+        r"Gaussian data with $s^2 \le #1$ lie in between": Says(
+            unit_data,
+            r"s^2 = #1, \quad \tilde\beta_t < \operatorname{Var}[x_{t-1} \mid x_t], \quad \sigma_t^2 = \beta_t",
+        ),
+        r"have $s^2 \le #1$ too": Says(unit_data, "s^2 = #1"),
+        "taken from the face times $#1$.": AMPLITUDE,
+        "That would subtract $#1$, the noise of one step": Says(chains, r"x_t - \sqrt{\alpha_t} x_{t-1} = #1"),
+        "$#1$ is smaller than $#2$ for every $#3$.": Says(chains, r"#1 < #2, \quad #3"),
+        '**"$#1$."** The article knows only': Says(unit_data),
+        "$#1$, so its logarithm": Says(first_posteriors),
+        "Many texts write $#1$ where we write $#2$.": Says(chains, "#1 = #2"),
+        "If you see $#1$ in that place": Says(chains, r"\beta_t < #1 = \operatorname{Var}[x_t \mid x_0]"),
+    },
+)

@@ -17,7 +17,7 @@ import sympy
 
 from tests.ledger.variables import World, condition, covariance
 
-RELATIONS = {"=", "<", ">", r"\approx", r"\sim", r"\propto", r"\le", r"\ge"}
+RELATIONS = {"=", "<", ">", r"\approx", r"\sim", r"\propto", r"\le", r"\ge", r"\ll", r"\gg"}
 SPACES = {r"\,", r"\;", r"\:", r"\!", r"\left", r"\right", r"\big", r"\Big", r"\bigl", r"\bigr", r"\Bigl", r"\Bigr"}
 OPENING, CLOSING = {"(": ")", "[": "]", "{": "}", r"\{": r"\}"}, {")", "]", "}", r"\}"}
 NAMED_FUNCTIONS = {"q", "p", "f", "f'", "g", "SNR", r"D_\mathrm{KL}", r"\tilde\mu_t", r"\varepsilon_\theta"}
@@ -43,7 +43,6 @@ def statements(latex: str) -> list[list[tuple[str | None, list[str]]]]:
 
     gap = False
     for token in tokens(latex):
-        depth += (token in OPENING) - (token in CLOSING)
         if token in {r"\newline", r"\quad", r"\qquad"}:
             gap = True
             continue
@@ -51,6 +50,7 @@ def statements(latex: str) -> list[list[tuple[str | None, list[str]]]]:
             close()
             chains.append([])
         gap = False
+        depth += (token in OPENING) - (token in CLOSING)
         if depth == 0 and token in RELATIONS:
             close()
             relation = token
@@ -62,6 +62,7 @@ def statements(latex: str) -> list[list[tuple[str | None, list[str]]]]:
 
 def tokens(latex: str) -> list[str]:
     """Cut LaTeX into commands, numbers, and single characters, without what only moves things on the page."""
+    latex = re.sub(r"(\S+)_1(?: \1_2)? \\cdots \1_(\w)", r"\\prod_{i=1}^{\2} \1_i", latex)
     found = re.findall(r"\\[A-Za-z]+|\\.|\d+(?:\.\d+)?|\S", latex)
     return [token for token in found if token not in SPACES]
 
@@ -274,12 +275,14 @@ class Reader:
 
     def moment(self, name):
         inner = self.inside()
-        if name == "Var" and r"\mid" in inner:
-            pair = [self.sub(part) for part in self.split(inner, r"\mid")]
+        if name in {"E", "Var"} and r"\mid" in inner:
+            first, given = self.split(inner, r"\mid")
+            parts = [self.sub(part) for part in [first, *self.split(given, ",")]]
 
             def node(names, world):
-                target, given = (part(names | world.random, world) for part in pair)
-                return condition([target], [given])[1][0, 0]
+                target, *given = (part(names | world.random, world) for part in parts)
+                means, covariances = condition([target], given)
+                return means[0] if name == "E" else covariances[0, 0]
 
             return node
         parts = [self.sub(part) for part in self.split(inner, ",")]

@@ -5,8 +5,9 @@ import math
 import numpy as np
 
 from tests.ledger.checking import Check
+from tests.ledger.inline import SQUARED_ERROR, Inline, Says
 from tests.ledger.variables import Linear, World, condition
-from tests.ledger.worlds import WHOLE_CHAIN, chains, from_one
+from tests.ledger.worlds import WHOLE_CHAIN, chains, from_one, library_steps
 
 
 def correlated_images():
@@ -48,6 +49,20 @@ def imperfect_networks():
     return worlds
 
 
+def averages():
+    """An average of weights, before and after a step (n), and the share w of a weight after n steps."""
+    old, network, decay, steps = 0.4, -1.1, 0.9, 7
+    after = np.average([old, network], weights=[decay, 1 - decay])
+    shares = np.cumprod(np.full(steps, decay))
+    return [World({r"\bar\theta": old, r"\theta": network, "d": decay, "a": after, "n": steps, "w": shares[-1]})]
+
+
+def decays():
+    from ddpm_lib.training import ema_decay_at
+
+    return [World({"k": k, "d": 0.999, "m": float(ema_decay_at(k, 0.999))}) for k in (0, 80, 20_000)]
+
+
 CHECKS: dict[str, Check] = {
     "eq-faces-linear": Check(
         "book/60_training_on_faces.md: linear_losses",
@@ -71,3 +86,19 @@ CHECKS: dict[str, Check] = {
         ),
     ),
 }
+
+INLINE = Inline(
+    chains,
+    {
+        r"$\bar\theta$ becomes $#1$,": Says(averages, "a = #1"),
+        "still count $#1$ of": Says(averages, "w = #1"),
+        "so solve $#1$ = share": Says(averages, "w = #1"),
+        "as $#1$ at step $k$": Says(decays, r"m \approx #1", 1e-6),
+        "The loss is the mean of $#1$, as": SQUARED_ERROR,
+        "and noise of variance $#1$.": Says(chains, r"\operatorname{Var}[x_t \mid x_0] = #1"),
+        "is the loss times $#1$.": Says(
+            imperfect_networks, r"(x_0 - \hat{x}_0)^2 = #1 (\varepsilon - \varepsilon_\theta(x_t, t))^2"
+        ),
+        "At $t = #1$ nearly everything is signal": Says(library_steps, r"\bar\alpha_#1 > 0.999"),
+    },
+)

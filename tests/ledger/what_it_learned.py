@@ -6,8 +6,9 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from tests.ledger.checking import Check
+from tests.ledger.inline import Inline, Says
 from tests.ledger.variables import Linear, World
-from tests.ledger.worlds import WHOLE_CHAIN, gaussian_data
+from tests.ledger.worlds import WHOLE_CHAIN, chains, gaussian_data, posteriors
 
 
 def picture_shares():
@@ -41,6 +42,12 @@ def great_circles():
     return worlds
 
 
+def averaged_pixels():
+    """The mean of 4 x 4 pixels of independent noise."""
+    mean = sum(Linear(0, row, np.zeros(16)) for row in np.eye(16)) / 16
+    return [World({}, {"m": mean})]
+
+
 CHECKS: dict[str, Check] = {
     "eq-learned-share": Check(
         "book/70_what_it_learned.md: share",
@@ -69,3 +76,12 @@ CHECKS: dict[str, Check] = {
         ),
     ),
 }
+
+INLINE = Inline(
+    chains,
+    {
+        "So put $#1$ of the noise": Says(averaged_pixels, r"\operatorname{Var}[m] = #1"),
+        '**$t = #1$, "high-quality face"**': Says(chains, r"\bar\alpha_#1 = 1"),
+        r"Only DDIM with $\eta = #1$ just moves on": Says(posteriors, r"#1 \tilde\beta_t = 0"),
+    },
+)

@@ -15,13 +15,13 @@ WHOLE_CHAIN = "float64: every variable of a chain with random betas is kept as a
 POSTERIOR = WHOLE_CHAIN + "the posterior comes from their joint covariance matrix"
 
 
-def chain(seed, t, last=6):
+def chain(seed, t, last=6, s=0.7):
     """A chain of scalars with random betas; every variable is known as a combination of independent sources."""
     rng = np.random.default_rng(seed)
     betas = rng.uniform(0.05, 0.4, last)
     draw = rng.standard_normal(last + 1)
     source = [Linear(0.0, row, draw) for row in np.eye(last + 1)]
-    x = [0.3 + 0.7 * source[0]]
+    x = [0.3 + s * source[0]]
     for beta, fresh in zip(betas, source[1:], strict=True):
         x.append(math.sqrt(1 - beta) * x[-1] + math.sqrt(beta) * fresh)
 
@@ -61,6 +61,32 @@ def chains():
     return [chain(seed, t) for seed, t in [(0, 2), (1, 4), (2, 6)]]
 
 
+def unit_chains():
+    """Chains whose first variable has variance 1, as its later ones then have, too."""
+    return [chain(seed, t, s=1.0) for seed, t in [(0, 2), (1, 4), (2, 6)]]
+
+
+def first_steps():
+    return [chain(seed, 1) for seed in range(3)]
+
+
+def numbers():
+    """A world without names, for statements about numbers."""
+    return [World({})]
+
+
+def halves():
+    """The step at which image and noise have equal shares."""
+    return [World({"t": 1, r"\bar\alpha": lambda i: 0.5, r"\lambda": lambda i=1: math.log(0.5) - math.log(1 - 0.5)})]
+
+
+def constant_answers():
+    """Quadrature over the noise beside a network that answers c; L is the sum of the noise's variance and c^2."""
+    nodes, weights = np.polynomial.hermite_e.hermegauss(8)
+    rule = {r"\varepsilon": (nodes, weights / math.sqrt(2 * math.pi))}
+    return [World({"c": c, r"\varepsilon_\theta": c, "L": 1.0 + c**2}, quadrature=rule) for c in (0.3, -1.2)]
+
+
 def letters():
     """Every letter a positive symbol, so that equality is an identity."""
     names = {letter: sympy.Symbol(letter, positive=True) for letter in "abyzmv"}
@@ -83,6 +109,17 @@ def symbolic_step():
         "x": x.__getitem__,
     }
     return [World(names, symbolic=True)]
+
+
+def library_steps():
+    """The library's schedule of 1000 steps, whose values are pinned elsewhere, at a few of its steps."""
+    library = schedules.linear_schedule(1000)
+    tables = {
+        "T": 1000,
+        r"\beta": lambda i: library.betas[from_one(i) - 1],
+        r"\bar\alpha": lambda i: library.alpha_bars[from_one(i) - 1],
+    }
+    return [World({"t": t} | tables) for t in (100, 487, 900)]
 
 
 def linear_schedules():
@@ -175,10 +212,15 @@ def rescaled_roots():
     for t in (1, 400, 1000):
         roots = np.sqrt(schedules.linear_schedule(1000).alpha_bars)
         slope, shift = np.linalg.solve([[roots[0], 1], [roots[-1], 1]], [roots[0], 0])
-        names = {"t": t, "T": 1000, "r": lambda i, r=roots: r[from_one(i) - 1]}
-        worlds.append(
-            World(names | {r"\tilder": lambda i, r=roots, s=(slope, shift): s[0] * r[from_one(i) - 1] + s[1]})
-        )
+        names = {
+            "t": t,
+            "T": 1000,
+            "r": lambda i, r=roots: r[from_one(i) - 1],
+            r"\tilder": lambda i, r=roots, s=(slope, shift): s[0] * r[from_one(i) - 1] + s[1],
+            r"\beta": lambda i, r=slope * roots + shift: 1 - (r[from_one(i) - 1] / r[i - 2]) ** 2,
+            r"\bar\alpha": lambda i: schedules.linear_schedule(1000).alpha_bars[from_one(i) - 1],
+        }
+        worlds.append(World(names))
     return worlds
 
 
