@@ -15,6 +15,7 @@ CHAPTERS = (
     "noising",
     "closed_form",
     "posterior",
+    "objective",
     "training_on_faces",
     "what_it_learned",
 )

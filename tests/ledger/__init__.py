@@ -13,6 +13,7 @@ CHAPTERS = (
     "noising",
     "closed_form",
     "posterior",
+    "objective",
     "first_model",
     "training_on_faces",
     "what_it_learned",
