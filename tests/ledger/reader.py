@@ -20,7 +20,10 @@ from tests.ledger.variables import World, condition, covariance
 RELATIONS = {"=", "<", ">", r"\approx", r"\sim", r"\propto", r"\le", r"\ge", r"\ll", r"\gg"}
 SPACES = {r"\,", r"\;", r"\:", r"\!", r"\left", r"\right", r"\big", r"\Big", r"\bigl", r"\bigr", r"\Bigl", r"\Bigr"}
 OPENING, CLOSING = {"(": ")", "[": "]", "{": "}", r"\{": r"\}"}, {")", "]", "}", r"\}"}
-NAMED_FUNCTIONS = {"q", "p", "f", "f'", "g", "SNR", r"D_\mathrm{KL}", r"\tilde\mu_t", r"\varepsilon_\theta"}
+NAMED_FUNCTIONS = {
+    *("q", "p", r"p_\theta", "f", "f'", "g", "SNR", r"D_\mathrm{KL}"),
+    *(r"\tilde\mu_t", r"\mu_\theta", r"\varepsilon_\theta", "s_t", r"s_\theta"),
+}
 FUNCTIONS = {r"\log": "log", r"\exp": "exp", r"\cos": "cos", r"\sin": "sin", r"\max": "max", r"\min": "min"}
 
 
@@ -275,7 +278,7 @@ class Reader:
 
     def moment(self, name):
         inner = self.inside()
-        if name in {"E", "Var"} and r"\mid" in inner:
+        if name in {"E", "Var"} and len(self.split(inner, r"\mid")) > 1:
             first, given = self.split(inner, r"\mid")
             parts = [self.sub(part) for part in [first, *self.split(given, ",")]]
 
@@ -341,13 +344,16 @@ class Reader:
         inner = self.inside()
         if r"\|" in inner:
             key = f"{name}({''.join(inner)})"
-            return lambda names, world: _known(names, key)
+            # Inside a sum or a mean it depends on what the other names are there.
+            return lambda names, world: found(names) if callable(found := _known(names, key)) else found
         groups = [[self.sub(part) for part in self.split(side, ",")] for side in self.split(inner, r"\mid")]
 
         def node(names, world):
             if name == "q":
                 variables = [_flat([part(names | world.random, world) for part in side]) for side in groups]
                 return world.density(variables[0], variables[1] if len(groups) > 1 else [])
+            if len(groups) > 1:
+                return _known(names, name)(*[_flat([part(names, world) for part in side]) for side in groups])
             return _known(names, name)(*[part(names, world) for part in groups[0]])
 
         return node
@@ -364,12 +370,17 @@ def _called(item):
 
 
 def _expectation(body, names, world):
-    """Integrate over the world's quadrature variables; a linear random variable has its mean."""
+    """Integrate over the world's quadrature variables; a linear random variable has its mean.
+
+    A node may be a dictionary, of several names that belong together, such as all points of a path.
+    """
     if not world.quadrature:
         return body(names | world.random, world).mean
     total, grids = 0.0, list(world.quadrature.items())
     for nodes in np.ndindex(*[len(rule[0]) for _, rule in grids]):
-        bound = {name: rule[0][i] for (name, rule), i in zip(grids, nodes, strict=True)}
+        bound = {}
+        for (name, rule), i in zip(grids, nodes, strict=True):
+            bound |= rule[0][i] if isinstance(rule[0][i], dict) else {name: rule[0][i]}
         weight = math.prod(rule[1][i] for (_, rule), i in zip(grids, nodes, strict=True))
         total += weight * body(names | bound, world)
     return total
