@@ -43,7 +43,7 @@ def conditional(table):
 def small_worlds():
     """Paths of three states, all of them listed: every density is a sum over a table, every mean a sum over paths."""
     worlds = []
-    for seed in (0, 1, 2):
+    for seed in (0, 1, 6):
         q_table, p_table = joint_table(seed, False), joint_table(seed + 10, True)
         q, p = conditional(q_table), conditional(p_table)
         start = int(q_table.sum(axis=(1, 2, 3)).argmax())
@@ -330,7 +330,7 @@ CHECKS: dict[str, Check] = {
         positive_numbers,
         (("u - 1", "u - 2"), (r"\le", r"\ge"), (r"u - 1", r"1 - u")),
         # there is more room above
-        blind=("-->+ in og u \\le u - 1",),
+        blind=("-->+ in g u \\le u - 1",),
     ),
     "eq-objective-jensen": Check(
         "book/45_objective.md: the text",
@@ -342,7 +342,7 @@ CHECKS: dict[str, Check] = {
         "book/45_objective.md: bound",
         SMALL + "the mean is a sum over paths.",
         small_worlds,
-        ((r"-\log p_\theta(x_0) \le", r"-\log p_\theta(x_0) \ge"), (r"\mathbb{E}\left[-\log", r"\mathbb{E}\left[\log")),
+        ((r"&\le", r"&\ge"), (r"\mathbb{E}\left[-\log", r"\mathbb{E}\left[\log")),
     ),
     "eq-objective-sum": Check(
         "book/45_objective.md: bound",
@@ -413,7 +413,7 @@ CHECKS: dict[str, Check] = {
         pairs,
         (("= v + (m - n)^2", "= v - (m - n)^2"), ("(x - n)^2", "(x - m)^2")),
         # the factor of what is 0
-        blind=("digit in ight] + 2 (m - n)\\, ", "-->+ in ] + 2 (m - n)\\, \\ma", "+->- in  \\right] + 2 (m - n)"),
+        blind=("+->- in ^2\\right] + 2 (m - n", "-->+ in t] + 2 (m - n)\\, \\ma", "digit in \\right] + 2 (m - n)\\"),
     ),
     "eq-objective-kl": Check(
         "book/45_objective.md: gaussian_kl",
@@ -601,7 +601,7 @@ CHECKS: dict[str, Check] = {
         score_networks,
         ((r"s_t(x_t) + \frac", r"s_t(x_t) - \frac"), (r"\frac{\varepsilon}{\sqrt{1 - \bar\alpha_t}}", r"\varepsilon")),
         # any function of x_t does
-        blind=("-->+ in eta(x_t) - s_t(x_t)\\ri",),
+        blind=("-->+ in heta(x_t) - s_t(x_t)",),
     ),
     "eq-objective-dsm": Check(
         "book/45_objective.md: left, right",
