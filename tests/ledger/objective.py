@@ -6,9 +6,10 @@ import math
 import numpy as np
 from scipy.stats import norm
 
+from ddpm_lib import schedules
 from ddpm_lib.exact import GaussianMixture
 from tests.ledger.checking import Check
-from tests.ledger.inline import Inline
+from tests.ledger.inline import Inline, Says
 from tests.ledger.variables import World
 from tests.ledger.worlds import divergence, numbers, symbolic_step
 
@@ -125,6 +126,16 @@ def pairs():
         rule = (m + math.sqrt(v) * nodes, weights / math.sqrt(2 * math.pi))
         worlds.append(World(names, quadrature={"x": rule}))
     return worlds
+
+
+def library_variances():
+    """The library's posterior variances, by step."""
+    return [World({r"\tilde\beta": dict(enumerate(schedules.linear_schedule().posterior_variances, 1)).__getitem__})]
+
+
+def from_standard():
+    """The divergence of a Gaussian from the standard one, summed over a grid."""
+    return [World({"m": m, "v": v, "k": divergence(m, v)}) for m, v in [(0.5, 0.3), (-1.2, 1.7)]]
 
 
 def networks(choice=None):
@@ -611,4 +622,28 @@ CHECKS: dict[str, Check] = {
     ),
 }
 
-INLINE = Inline(numbers, {})
+WEIGHT = r"\frac{\beta_t^2}{2 #1 \alpha_t (1 - \bar\alpha_t)}"
+
+INLINE = Inline(
+    networks,
+    {
+        "we want to make $#1$ small": Says(
+            small_worlds,
+            r"#1 = L - D_{\mathrm{KL}}(q(x_{1:T} \mid x_0) \,\|\, p_\theta(x_{1:T} \mid x_0))",
+        ),
+        "Equality holds for $u = #1$ only": Says(numbers, r"\log #1 = #1 - 1"),
+        "Put $u = #1$ and take the mean": Says(scattered, r"\mathbb{E}[#1 - 1] = 0"),
+        "because the mean of $#1$ is 0": Says(pairs, r"\mathbb{E}[#1] = 0"),
+        "With $n = #1$ and $w = #2$ this is": Says(
+            from_standard, r"k = \frac{(m - #1)^2}{2 #2} + \frac{1}{2} (\frac{v}{#2} - 1 - \log \frac{v}{#2})"
+        ),
+        r"With $\sigma_t^2 = #1$ one factor cancels": Says(networks_with_beta, f"w_t = {WEIGHT}"),
+        r"With $\sigma_t^2 = #1$, insert": Says(networks_with_beta, f"w'_t = {WEIGHT}"),
+        "For $t = #1$ the term is $L_0$": Says(small_worlds, "L_{#1 - 1} = L_0"),
+        "as $#1$. The library puts": Says(library_variances),
+        "which is $#1$; the next section": Says(atoms, "s = #1"),
+        "For the second, $#1$ is the ratio plus 1": Says(atoms, r"#1 = \mathrm{SNR}(t) + 1"),
+        "the ratio plus 1 is the inverse of $#1$": Says(atoms, r"1 / #1 = \mathrm{SNR}(t) + 1"),
+    },
+    not_evaluated={r"In the paper $\sigma_1^2 = \beta_1$": "a choice of the paper"},
+)
