@@ -177,7 +177,11 @@ CHECKS: dict[str, Check] = {
         "ddpm_lib/evaluation/likelihood.py: bound_weights",
         GRID,
         networks_with_beta,
-        ((r"\bar\alpha_{t-1}", r"\bar\alpha_t"), (r"2 \alpha_t (1 - \bar\alpha_t)", r"2 (1 - \bar\alpha_t)")),
+        (
+            (r"\frac{\beta_t}{2 \alpha_t (1 - \bar\alpha_{t-1})}", r"\frac{\beta_t}{2 \alpha_t (1 - \bar\alpha_t)}"),
+            (r"\frac{\beta_t}{2 \alpha_t (1 - \bar\alpha_t)}", r"\frac{\beta_t}{2 (1 - \bar\alpha_t)}"),
+            (r"2 \tilde\beta_t", r"2 \beta_t"),
+        ),
     ),
     "objective-snr-ratio": Check(
         "book/45_objective.md: the text",
@@ -214,6 +218,12 @@ CHECKS: dict[str, Check] = {
         "float64: images of equal probability, whose bits can be counted.",
         coin_images,
         (("D ", ""), (r"\log 2", r"\log 10")),
+    ),
+    "objective-best": Check(
+        "book/45_objective.md: the text",
+        "float64: a number with three values.",
+        scattered,
+        (("+ (m - c)^2", "- (m - c)^2"), ("(y - m)^2", "(y - c)^2")),
     ),
     "objective-smoothed": Check(
         "ddpm_lib/exact.py: GaussianMixture.density",
