@@ -117,13 +117,14 @@ def bound_terms(
     generator, num_images = np.random.default_rng(seed), len(x_0)
     bits = 1.0 / np.log(2.0)
 
-    def ask(x_0, t):
-        """Return the noise that was added to x_0 at t, the noisy images, and the noise that the network sees."""
-        noise = generator.standard_normal(x_0.shape).astype(np.float32)
-        x_t = keras.ops.convert_to_numpy(add_noise(schedule, x_0.astype(np.float32), t, noise))
-        parts = [slice(first, first + batch_size) for first in range(0, len(t), batch_size)]
-        found = [keras.ops.convert_to_numpy(predict_noise(x_t[part], t[part])) for part in parts]
-        return noise, x_t, np.concatenate(found)
+    def ask(which, t):
+        """Add noise to some images: give, batch by batch, the part, the noise, x_t and the prediction."""
+        for first in range(0, len(t), batch_size):
+            part = slice(first, first + batch_size)
+            images = x_0[which[part]].astype(np.float32)
+            noise = generator.standard_normal(images.shape).astype(np.float32)
+            x_t = keras.ops.convert_to_numpy(add_noise(schedule, images, t[part], noise))
+            yield part, noise, x_t, keras.ops.convert_to_numpy(predict_noise(x_t, t[part]))
 
     alpha_bar = schedule.alpha_bars[-1]
     prior = 0.5 * (alpha_bar * (_mean(x_0**2) - 1.0) - np.log1p(-alpha_bar))
@@ -132,18 +133,21 @@ def bound_terms(
     ratio = schedule.posterior_variances[1:] / sigma_squared[1:]
     shares = np.cumsum(weights[1:]) / weights[1:].sum()
     places = (np.arange(draws) + generator.random((num_images, draws))) / draws
-    t = 1 + np.minimum(np.searchsorted(shares, places), len(shares) - 1).astype(np.int32)
-    noise, _, noise_pred = ask(np.repeat(x_0, draws, axis=0), t.ravel())
-    errors = _mean((noise.astype(np.float64) - noise_pred) ** 2).reshape(num_images, draws).mean(axis=1)
+    t = (1 + np.minimum(np.searchsorted(shares, places), len(shares) - 1)).astype(np.int32).ravel()
+    errors = np.empty(len(t))
+    for part, noise, _, noise_pred in ask(np.repeat(np.arange(num_images), draws), t):
+        errors[part] = _mean((noise.astype(np.float64) - noise_pred) ** 2)
+    errors = errors.reshape(num_images, draws).mean(axis=1)
     steps = weights[1:].sum() * errors + 0.5 * (ratio - 1.0 - np.log(ratio)).sum()
 
-    first = np.zeros(num_images, np.int32)
-    _, x_1, noise_pred = ask(x_0, first)
-    mean = keras.ops.convert_to_numpy(x_0_from_noise(schedule, x_1, first, noise_pred)).astype(np.float64)
-    if discrete:
-        decoder = -_mean(discretized_log_likelihood(x_0, mean, sigma_squared[0]))
-    else:
-        decoder = _mean(0.5 * np.log(2.0 * np.pi * sigma_squared[0]) + (x_0 - mean) ** 2 / (2.0 * sigma_squared[0]))
+    t, decoder = np.zeros(num_images, np.int32), np.empty(num_images)
+    for part, _, x_1, noise_pred in ask(np.arange(num_images), t):
+        mean = keras.ops.convert_to_numpy(x_0_from_noise(schedule, x_1, t[part], noise_pred)).astype(np.float64)
+        if discrete:
+            logs = discretized_log_likelihood(x_0[part], mean, sigma_squared[0])
+        else:
+            logs = -0.5 * np.log(2.0 * np.pi * sigma_squared[0]) - (x_0[part] - mean) ** 2 / (2.0 * sigma_squared[0])
+        decoder[part] = -_mean(logs)
     return BoundTerms(prior * bits, steps * bits, decoder * bits)
 
 
