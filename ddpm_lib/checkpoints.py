@@ -6,12 +6,13 @@ network, and `about`, a JSON text of configuration, step and history. NumPy alon
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
 import pathlib
 import re
+import tempfile
+import warnings
 import zipfile
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -21,14 +22,16 @@ import numpy as np
 
 from ddpm_lib.config import InputError, RunConfig
 from ddpm_lib.diffusion import noise_predictor
+from ddpm_lib.files import CannotWrite, user_path, whole_or_not_at_all
 from ddpm_lib.hardware import compiled
 from ddpm_lib.schedules import NoiseSchedule, build_schedule
+from ddpm_lib.stopping import after_divergence, all_variables, newest_file, not_finite
 from ddpm_lib.training import DiffusionTrainer
 from ddpm_lib.unet import build_unet
+from ddpm_lib.vetting import ABOUT, checked_weights, damage_in_one_line, is_exported, read_about
 
 EPOCH_FILE = re.compile(r"unet_epoch_(\d+)\.keras")
 LATEST = "latest.keras"
-ABOUT = "about"  # the array of an exported file that is no weight
 
 # Where the project's own models lie: in an installed package, and in a clone.
 SHIPPED_FOLDERS = (
@@ -55,47 +58,45 @@ class LoadedModel(NamedTuple):
 
 
 def save(trainer: DiffusionTrainer, path: str | os.PathLike) -> None:
-    """Write network, EMA, optimizer, counters, history and configuration to one file, whole or not at all."""
-    with _whole_or_not_at_all(path) as temporary:
-        trainer.save(temporary)
+    """Write network, EMA, optimizer, counters, history and configuration to one file, whole or not at all.
 
-
-@contextlib.contextmanager
-def _whole_or_not_at_all(path):
-    """Lend another name to write to, then flush to the disk and rename: a crash leaves the old file or the new one."""
+    Raises:
+        InputError: if the state is not finite: no file is ever replaced by one that is worth nothing.
+    """
     path = pathlib.Path(path)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
-    try:
-        yield temporary
-        with open(temporary, "rb") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    if broken := not_finite(all_variables(trainer)):
+        raise InputError(
+            f"after step {trainer.step} {broken} is not finite, and nothing was saved: "
+            + after_divergence(trainer, path.parent)
+        )
+    with whole_or_not_at_all(path) as temporary:
+        trainer.save(temporary)
 
 
 def export(source: str | os.PathLike, target: str | os.PathLike) -> None:
     """Write what sampling needs into one small file: EMA weights in float16, configuration, step and history.
 
-    The path of the training data is left out: it says something about a machine, and nothing about the model.
+    The paths of the training data are left out: they say something about a machine, and nothing about the model.
 
     Args:
         source: a checkpoint written in training.
         target: the file to write, ending in `.npz`.
 
     Raises:
-        InputError: if the source cannot be loaded, or the target has another ending.
+        InputError: if the source cannot be loaded, the target has another ending, or a weight is beyond float16.
     """
-    target = pathlib.Path(target)
+    target = user_path(target)
     if target.suffix != ".npz":
         raise InputError(f"an exported file ends in .npz, and {target} does not")
     model = load(source)
-    config = model.config.replace(data={"data_dir": None})
+    config = model.config.replace(data={"data_dir": None, "cache_dir": None})
     about = json.dumps({"config": config.to_dict(), "step": model.step, "rows": model.rows})
-    weights = {
-        weight.path: keras.ops.convert_to_numpy(weight.value).astype("float16") for weight in model.network.weights
-    }
-    with _whole_or_not_at_all(target) as temporary:
+    with np.errstate(over="ignore"):
+        weights = {w.path: keras.ops.convert_to_numpy(w.value).astype("float16") for w in model.network.weights}
+    for name, weight in weights.items():
+        if not np.isfinite(weight).all():
+            raise InputError(f"{source} cannot be exported: {name} holds numbers beyond float16 (65,504)")
+    with whole_or_not_at_all(target) as temporary:
         np.savez(temporary, **{ABOUT: np.array(about.encode())}, **weights)
 
 
@@ -120,38 +121,53 @@ def _find(path):
         if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != models[name]["sha256"]:
             raise InputError(f"{path} is not the file that was shipped as {name}: restore it from the repository")
         return path
-    path = pathlib.Path(path)
+    path = user_path(path)
     if path.is_dir():
         raise InputError(f"{path} is a folder: name a file in it, such as {path / LATEST}")
     if not path.is_file():
         names = " or ".join(models) or "missing from this installation"
         raise InputError(f"there is no checkpoint {path} (the models that come with the project are {names})")
     if not zipfile.is_zipfile(path):
+        if path.suffix in (".h5", ".hdf5"):
+            raise InputError(f"{path} has weights only: name the .keras file of a run, or an .npz file of ddpm export")
         raise InputError(f"{path} is not a checkpoint, or only a part of one; use an earlier one")
     return path
-
-
-def _is_exported(path):
-    with zipfile.ZipFile(path) as archive:
-        return f"{ABOUT}.npy" in archive.namelist()
 
 
 def resume(path: str | os.PathLike) -> DiffusionTrainer:
     """Read a run back, ready to be continued by `ddpm_lib.training.fit_run`.
 
     Raises:
-        InputError: if the file is missing, damaged, not a checkpoint of this library, or one for sampling only.
+        InputError: if the file is missing, damaged, not a checkpoint of this library, one for sampling only, or of a
+            run that diverged.
     """
     path = _find(path)
-    _read_about(path)
-    if _is_exported(path):
+    about = read_about(path)
+    if is_exported(path):
         raise InputError(f"{path} is for sampling only: training goes on from a .keras file")
-    return _load_trainer(path)
+    trainer = _load_trainer(path, about)
+    _refuse_not_finite(path, all_variables(trainer))
+    return trainer
 
 
-def _load_trainer(path):
-    with _damage_in_one_line(path):
-        return keras.saving.load_model(path)
+def _refuse_not_finite(path, variables):
+    if broken := not_finite(variables):
+        raise InputError(
+            f"{path} is of a run that diverged ({broken} is not finite): use an earlier one, or train again"
+        )
+
+
+def _load_trainer(path, about):
+    """Build the trainer from what was checked, and give Keras the weights alone to read."""
+    if path.suffix != ".keras":
+        raise InputError(f"{path} must have its ending back: .keras for a whole run, .npz for an exported file")
+    with checked_weights(path) as weights, damage_in_one_line(path), warnings.catch_warnings():
+        trainer = DiffusionTrainer(about["config"], about["rows"])
+        warnings.filterwarnings("error", message="Skipping variable loading")  # Keras would go on without them
+        trainer.load_weights(weights)
+    if trainer.step < 0:
+        raise InputError(f"{path} is not a checkpoint of this library: its step is {trainer.step}")
+    return trainer
 
 
 def read_config(path: str | os.PathLike) -> RunConfig:
@@ -160,39 +176,7 @@ def read_config(path: str | os.PathLike) -> RunConfig:
     Raises:
         InputError: if the file is missing, damaged, or not a checkpoint of this library.
     """
-    return _read_about(_find(path))["config"]
-
-
-def _read_about(path):
-    """Read configuration and history, and of an exported file the step too."""
-    try:
-        if _is_exported(path):
-            with np.load(path) as arrays:
-                about = json.loads(arrays[ABOUT].item())
-        else:
-            with zipfile.ZipFile(path) as archive:
-                content = json.loads(archive.read("config.json"))
-            if content["class_name"] != DiffusionTrainer.__name__:
-                raise KeyError
-            about = content["config"]
-        return {**about, "config": RunConfig.from_dict(about["config"])}
-    except InputError as error:
-        raise InputError(f"{path} holds a configuration that this version cannot read: {error}") from error
-    except Exception as error:
-        # zipfile, zlib and json raise a dozen kinds of errors on whatever else calls itself a zip archive.
-        raise InputError(f"{path} is not a checkpoint of this library") from error
-
-
-@contextlib.contextmanager
-def _damage_in_one_line(path):
-    try:
-        yield
-    except InputError:
-        raise
-    except Exception as error:
-        # Keras, NumPy, zipfile and h5py raise a dozen kinds of errors on damaged archives.
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise InputError(f"{path} is damaged and cannot be loaded ({reason}); use an earlier checkpoint") from error
+    return read_about(_find(path))["config"]
 
 
 def load(path: str | os.PathLike) -> LoadedModel:
@@ -206,20 +190,21 @@ def load(path: str | os.PathLike) -> LoadedModel:
         `predict_noise`, `network`, `schedule`, `config`, and the `step` and `rows` of its training.
 
     Raises:
-        InputError: if the file is missing, damaged, not a checkpoint of this library, or, for a model that comes with
-            the project, not the file that was shipped.
+        InputError: if the file is missing, damaged, not a checkpoint of this library, of a run that diverged, or, for
+            a model that comes with the project, not the file that was shipped.
     """
     path = _find(path)
-    about = _read_about(path)
+    about = read_about(path)
     network = build_unet(about["config"].unet, "float32")
-    if _is_exported(path):
-        with _damage_in_one_line(path), np.load(path) as arrays:
+    if is_exported(path):
+        with damage_in_one_line(path), np.load(path) as arrays:
             network.set_weights([arrays[weight.path].astype("float32") for weight in network.weights])
         step = about["step"]
     else:
-        trainer = _load_trainer(path)
+        trainer = _load_trainer(path, about)
         network.set_weights(trainer.ema_network.get_weights())
         step = trainer.step
+    _refuse_not_finite(path, network.weights)
     network.trainable = False
     diffusion = about["config"].diffusion
     schedule = build_schedule(**diffusion.schedule)
@@ -239,6 +224,8 @@ class SaveCheckpoints(keras.callbacks.Callback):
 
     def __init__(self, folder: str | os.PathLike, per_epoch: int, keep: int = 3, every: int = 1000):
         super().__init__()
+        if min(per_epoch, keep, every) < 1:
+            raise InputError(f"per_epoch, keep and every must be at least 1, got {per_epoch}, {keep} and {every}")
         self.folder, self.per_epoch, self.keep, self.every = pathlib.Path(folder), per_epoch, keep, every
         self.step = None
 
@@ -252,20 +239,36 @@ class SaveCheckpoints(keras.callbacks.Callback):
         """Save every few steps, but not at the end of an epoch, which saves for itself."""
         # Counted here: asking the model would make JAX hand over its state at every step.
         if self.step % self.every == 0 and self.step % self.per_epoch:
-            save(self.model, self.folder / LATEST)
+            self._save(self.folder / LATEST)
         self.step += 1
 
     def on_epoch_end(self, epoch, logs=None):
         """Save a whole epoch under its number, or a part of one as the latest state."""
         if self.step < (epoch + 1) * self.per_epoch:
-            save(self.model, self.folder / LATEST)
+            self._save(self.folder / LATEST)
             return
         path = self.folder / f"unet_epoch_{epoch + 1}.keras"
-        save(self.model, path)
+        self._save(path)
         self._link_latest(path)
         for number, old in epoch_files(self.folder):
             if number <= epoch + 1 - self.keep:
-                old.unlink()
+                old.unlink(missing_ok=True)
+
+    def _save(self, path):
+        """Save, or else save to where temporary files go: what hours have made is not lost with a folder."""
+        try:
+            save(self.model, path)
+        except CannotWrite as error:
+            rescue = pathlib.Path(tempfile.gettempdir()) / f"rescued_step_{self.step}.keras"
+            try:
+                save(self.model, rescue)
+            except CannotWrite:
+                last = newest_file(self.folder)
+                kept = f"go on with --resume {last}" if last else "no earlier state was saved"
+                raise CannotWrite(f"{error}; make room there, then {kept}") from error
+            raise CannotWrite(
+                f"{error}; the state was saved to {rescue}: go on with --resume {rescue} and another --out"
+            ) from error
 
     def _link_latest(self, path):
         """Give the new file a second name, without writing it twice where the file system has links."""
@@ -274,7 +277,7 @@ class SaveCheckpoints(keras.callbacks.Callback):
             os.link(path, temporary)
             os.replace(temporary, self.folder / LATEST)
         except OSError:
-            save(self.model, self.folder / LATEST)
+            self._save(self.folder / LATEST)
 
 
 def epoch_files(folder: str | os.PathLike) -> list[tuple[int, pathlib.Path]]:

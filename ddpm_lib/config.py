@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
+import types
+import typing
 from typing import Any
 
 
@@ -12,6 +15,42 @@ class InputError(ValueError):
 
 
 PREDICTIONS = ("noise", "v")
+SCHEDULES = ("linear", "cosine", "sigmoid")
+PRECISIONS = ("float32", "mixed_float16", "mixed_bfloat16")
+MAX_IMAGE_SIZE = 1024  # pixels; what is larger is no network of this kind, but a slip or a forged file
+
+
+def _is(value, kind) -> bool:
+    """Tell whether a value is of an annotated type, and finite if it is a number."""
+    if isinstance(kind, types.UnionType):
+        return any(_is(value, one) for one in typing.get_args(kind))
+    if typing.get_origin(kind) is tuple:
+        return type(value) is tuple and all(_is(entry, typing.get_args(kind)[0]) for entry in value)
+    if kind is float:
+        return type(value) is int or (isinstance(value, float) and math.isfinite(value))
+    if kind is int:
+        return type(value) is int  # neither True nor 64.0, nor a number of NumPy, which JSON cannot hold
+    return isinstance(value, typing.get_origin(kind) or kind)
+
+
+def _check(config, **bounds):
+    """Refuse fields that are not of their annotated type, or not between two bounds (each entry of a tuple)."""
+    for name, kind in typing.get_type_hints(type(config)).items():
+        value = getattr(config, name)
+        if not _is(value, kind):
+            expected = kind.__name__ if isinstance(kind, type) and kind not in (dict, tuple) else kind
+            raise InputError(f"{name} must be {'finite ' if kind is float else ''}{expected}, got {value!r:.80}")
+        least, most = bounds.get(name, (None, None))
+        for number in () if least is None or value is None else value if isinstance(value, tuple) else (value,):
+            if number < least:
+                raise InputError(f"{name} must be at least {least}, got {number}")
+            if number > most:
+                raise InputError(f"{name} must be at most {most}, got {number}")
+
+
+def _check_choice(name, value, choices):
+    if value not in choices:
+        raise InputError(f"unknown {name} {value!r:.80}: choose one of {', '.join(choices)}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,12 +70,25 @@ class UNetConfig:
     patch: int = 1  # squares of patch x patch pixels are folded into channels before the network, unfolded after it
 
     def __post_init__(self):
-        for name in ("channels", "blocks_per_level", "groups", "heads", "attention_dim", "time_dim", "patch"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name} must be at least 1, got {getattr(self, name)}")
+        _check(
+            self,
+            image_size=(1, MAX_IMAGE_SIZE),
+            channels=(1, 64),
+            widths=(1, 16_384),
+            blocks_per_level=(1, 32),
+            groups=(1, 16_384),
+            attention_resolutions=(1, MAX_IMAGE_SIZE),
+            heads=(1, 1024),
+            attention_dim=(1, 65_536),
+            time_dim=(1, 65_536),
+            dropout=(0, 0.99),
+            patch=(1, MAX_IMAGE_SIZE),
+        )
+        if not self.widths:
+            raise InputError("widths must name at least one level")
         pools = len(self.widths) - 1
         smallest = self.patch * 2**pools
-        if self.image_size < 1 or self.image_size % smallest:
+        if self.image_size % smallest:
             folded = f" after folding {self.patch}x{self.patch} pixels" if self.patch > 1 else ""
             raise InputError(
                 f"image_size {self.image_size} must be a positive multiple of {smallest}: "
@@ -62,8 +114,10 @@ class DiffusionConfig:
     prediction: str = "noise"  # noise | v (Salimans and Ho, 2022); see ddpm_lib.diffusion
 
     def __post_init__(self):
-        if self.prediction not in PREDICTIONS:
-            raise InputError(f"unknown prediction {self.prediction!r}: choose one of {', '.join(PREDICTIONS)}")
+        # A beta of 1 wipes an image out, and what follows has nothing to go back to.
+        _check(self, num_steps=(1, 100_000), beta_start=(1e-12, 0.9999), beta_end=(1e-12, 0.9999))
+        _check_choice("schedule", self.kind, SCHEDULES)
+        _check_choice("prediction", self.prediction, PREDICTIONS)
 
     @property
     def schedule(self) -> dict[str, Any]:
@@ -77,9 +131,13 @@ class DataConfig:
 
     dataset: str = "digits"  # digits | fashion_mnist | celeba | folder
     data_dir: str | None = None  # archive or folder, for celeba and folder
-    horizontal_flip: bool = False  # mirrored faces are faces; mirrored digits are not digits
+    cache_dir: str | None = None  # where prepared images are kept; None: the user's cache folder
+    horizontal_flip: bool = False  # mirrored faces are faces; mirrored digits are not digits, nor are most other data
     crop: dict[str, Any] | None = None  # what was cut from photographs, by their size; noted when training starts
     sha256: str | None = None  # of the images as trained on; noted when training starts
+
+    def __post_init__(self):
+        _check(self)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,6 +157,22 @@ class TrainConfig:
     rematerialize: bool = False  # compute activations again in the backward pass: less memory, more time
     seed: int = 0
 
+    def __post_init__(self):
+        most = 2**31 - 1  # what a counter of steps holds
+        _check(
+            self,
+            epochs=(1, most),
+            steps_per_epoch=(1, most),
+            batch_size=(1, most),
+            learning_rate=(1e-30, 1e30),
+            warmup_steps=(0, most),
+            clip_norm=(1e-30, 1e30),
+            ema_decay=(0, 1),
+            min_snr_gamma=(1e-30, 1e30),
+            seed=(0, 2**32 - 1),
+        )
+        _check_choice("precision", self.precision, PRECISIONS)
+
 
 @dataclasses.dataclass(frozen=True)
 class RunConfig:
@@ -109,6 +183,9 @@ class RunConfig:
     diffusion: DiffusionConfig = DiffusionConfig()
     data: DataConfig = DataConfig()
     train: TrainConfig = TrainConfig()
+
+    def __post_init__(self):
+        _check(self)
 
     def to_dict(self) -> dict[str, Any]:
         """Return nested plain dictionaries that JSON can hold."""
@@ -136,7 +213,11 @@ class RunConfig:
             raise InputError(f"a run config is JSON text, but this is not: {error}") from error
 
     def replace(self, **sections: dict[str, Any]) -> RunConfig:
-        """Return a copy with some fields changed, e.g. `replace(train={"seed": 1})`."""
+        """Return a copy with some fields changed.
+
+        >>> RunConfig().replace(train={"seed": 1}).train.seed
+        1
+        """
         changed = {name: dataclasses.replace(getattr(self, name), **values) for name, values in sections.items()}
         return dataclasses.replace(self, **changed)
 
@@ -144,6 +225,8 @@ class RunConfig:
 def _part(kind, name, values):
     if not dataclasses.is_dataclass(kind):
         return values
+    if not isinstance(values, dict):
+        raise InputError(f"config section {name!r} must be a dictionary, got {values!r:.80}")
     known = {field.name for field in dataclasses.fields(kind)}
     unknown = sorted(set(values) - known)
     if unknown:
@@ -164,7 +247,7 @@ PRESETS: dict[str, RunConfig] = {
     "fashion32": RunConfig(
         preset="fashion32",
         unet=UNetConfig(32, 1, (32, 64, 128), attention_resolutions=(), heads=4, attention_dim=128, time_dim=256),
-        data=DataConfig("fashion_mnist", horizontal_flip=True),
+        data=DataConfig("fashion_mnist"),
         train=TrainConfig(epochs=10, batch_size=64, learning_rate=5e-4, warmup_steps=500, ema_decay=0.999),
     ),
     # Faces small enough for a CPU: 0.67 GFLOP a forward pass. Attention at 8 pixels alone: at 16 it would cost a

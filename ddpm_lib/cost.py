@@ -180,17 +180,19 @@ class Device:
     half: float  # FLOPs a second with float16 or bfloat16 factors and dense matrices
     bandwidth: float  # bytes a second
     memory: float  # bytes
+    capability: tuple[int, int] | None = None  # CUDA compute capability
 
 
-# NVIDIA's data sheets: T4, P100 (PCIe), V100 (SXM2), A100 and H100 (SXM, 80 GB), H200 (SXM). The two cores of a server
-# have no data sheet: 0.23 TFLOP/s is the convolution peak in benchmarks/results/training.json, 20 GB/s an assumption.
+# NVIDIA's data sheets: T4, P100 (PCIe), V100 (SXM2), A100 and H100 (SXM, 80 GB), H200 (SXM); compute capabilities from
+# NVIDIA's table of GPUs. The two cores of a server have no data sheet: 0.23 TFLOP/s is the convolution peak in
+# benchmarks/results/training.json, 20 GB/s an assumption.
 DEVICES = {
-    "T4": Device(8.1e12, 65e12, 320e9, 16e9),
-    "P100": Device(9.3e12, 18.7e12, 732e9, 16e9),
-    "V100": Device(15.7e12, 125e12, 900e9, 16e9),
-    "A100": Device(156e12, 312e12, 2039e9, 80e9),
-    "H100": Device(494e12, 989e12, 3350e9, 80e9),
-    "H200": Device(494e12, 989e12, 4800e9, 141e9),
+    "T4": Device(8.1e12, 65e12, 320e9, 16e9, (7, 5)),
+    "P100": Device(9.3e12, 18.7e12, 732e9, 16e9, (6, 0)),
+    "V100": Device(15.7e12, 125e12, 900e9, 16e9, (7, 0)),
+    "A100": Device(156e12, 312e12, 2039e9, 80e9, (8, 0)),
+    "H100": Device(494e12, 989e12, 3350e9, 80e9, (9, 0)),
+    "H200": Device(494e12, 989e12, 4800e9, 141e9, (9, 0)),
     "two CPU cores": Device(0.23e12, 0.23e12, 20e9, 16e9),
 }
 

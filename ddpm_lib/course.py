@@ -30,7 +30,10 @@ def course_folder() -> pathlib.Path:
         if "url" not in source:
             raise InputError("the course's results are not here: run this chapter in a clone of its repository")
         command = ["git", "clone", "--quiet", "--depth", "1", source["url"], clone]
-        done = subprocess.run(command, capture_output=True, text=True)
+        try:
+            done = subprocess.run(command, capture_output=True, text=True)
+        except FileNotFoundError as error:
+            raise InputError("the course's results are fetched with git, which is not installed here") from error
         if done.returncode:
             reason = done.stderr.strip().splitlines()[-1:] or ["git failed"]
             raise InputError(f"the course's results could not be fetched from {source['url']}: {reason[0]}")

@@ -10,7 +10,14 @@ from collections.abc import Callable
 
 import keras
 
-PRECISIONS = ("float32", "mixed_float16", "mixed_bfloat16")
+from ddpm_lib.config import InputError
+
+# From which CUDA compute capability on a training runs under which policy, and why: the first row that a GPU reaches.
+PRECISION_BY_CAPABILITY = (
+    ((8, 0), "mixed_bfloat16", "has bfloat16 tensor cores"),
+    ((7, 0), "mixed_float16", "has float16 tensor cores"),
+    ((0, 0), "float32", "has no tensor cores"),
+)
 
 
 def gpus() -> list[tuple[str, tuple[int, int] | None]]:
@@ -65,28 +72,38 @@ def enable_memory_growth() -> None:
                 tf.config.experimental.set_memory_growth(device, True)
 
 
+def precision_for(capability: tuple[int, int] | None) -> tuple[str, str]:
+    """Look the precision policy up in `PRECISION_BY_CAPABILITY`.
+
+    Args:
+        capability: CUDA compute capability of a GPU, such as (7, 5); None for a device that has none.
+
+    Returns:
+        The policy, and the reason in words.
+
+    Raises:
+        InputError: a capability below (0, 0).
+    """
+    if capability is None:
+        return "float32", "no GPU with a compute capability found"
+    for lowest, policy, reason in PRECISION_BY_CAPABILITY:
+        if capability >= lowest:
+            return policy, f"compute capability {capability[0]}.{capability[1]} {reason}"
+    raise InputError(f"capability must be a pair of numbers from (0, 0) on, got {capability}")
+
+
 def choose_precision(request: str = "auto") -> tuple[str, str]:
     """Settle the precision policy of a training run.
 
     Args:
-        request: a Keras policy, or "auto": bfloat16 from compute capability 8.0 (no loss scaling needed), float16
-            from 7.0 (the first with tensor cores), float32 on anything older and on CPUs.
+        request: a Keras policy, or "auto": what `precision_for` says of the oldest GPU.
 
     Returns:
         The policy, and the reason in words.
     """
     if request != "auto":
         return request, "as asked for"
-    capabilities = [capability for _, capability in gpus() if capability is not None]
-    if not capabilities:
-        return "float32", "no GPU with a compute capability found"
-    slowest = min(capabilities)
-    text = f"compute capability {slowest[0]}.{slowest[1]}"
-    if slowest >= (8, 0):
-        return "mixed_bfloat16", f"{text} has bfloat16 tensor cores"
-    if slowest >= (7, 0):
-        return "mixed_float16", f"{text} has float16 tensor cores"
-    return "float32", f"{text} has no tensor cores, so halves would save memory only"
+    return precision_for(min((capability for _, capability in gpus() if capability is not None), default=None))
 
 
 def choose_jit(request: str = "auto") -> bool:

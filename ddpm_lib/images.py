@@ -9,6 +9,9 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw
 
+from ddpm_lib.config import InputError
+from ddpm_lib.files import whole_or_not_at_all
+
 
 def from_uint8(images: np.ndarray) -> np.ndarray:
     """Map uint8 0..255 to float32 in [-1, 1], any shape."""
@@ -16,9 +19,21 @@ def from_uint8(images: np.ndarray) -> np.ndarray:
 
 
 def to_uint8(images) -> np.ndarray:
-    """Map [-1, 1] to uint8 0..255, rounding, and clipping what lies outside; any shape."""
+    """Map [-1, 1] to uint8 0..255, rounding, and clipping what lies outside; any shape.
+
+    Raises:
+        InputError: if a value is no number (nan): it has no grey level, and black would hide it.
+    """
     images = np.asarray(images, dtype=np.float32)
+    if np.isnan(images).any():
+        raise InputError("these images hold values that are no numbers (nan): the network that drew them has diverged")
     return np.clip(np.rint((images + 1.0) * 127.5), 0, 255).astype(np.uint8)
+
+
+def resize(images: np.ndarray, size: int) -> np.ndarray:
+    """Resize (N, H, W, C) uint8 images, C = 1 or 3, to `size` pixels in height and width, with a Lanczos filter."""
+    pictures = [to_pil(image).resize((size, size), Image.Resampling.LANCZOS) for image in images]
+    return np.stack([np.asarray(picture) for picture in pictures]).reshape(len(images), size, size, images.shape[-1])
 
 
 def make_grid(images: np.ndarray, columns: int | None = None, pad: int = 1) -> np.ndarray:
@@ -51,7 +66,8 @@ def to_pil(image: np.ndarray, scale: int = 1) -> Image.Image:
 
 def save_png(path: str | os.PathLike, image: np.ndarray, scale: int = 1) -> None:
     """Write one (H, W, C) uint8 image as PNG, enlarged `scale` times without smoothing."""
-    to_pil(image, scale).save(path, format="PNG")
+    with whole_or_not_at_all(path) as temporary:
+        to_pil(image, scale).save(temporary, format="PNG")
 
 
 def save_strip(path: str | os.PathLike, frames: Sequence[np.ndarray], labels: Sequence[str], scale: int = 1) -> None:
@@ -72,13 +88,14 @@ def save_strip(path: str | os.PathLike, frames: Sequence[np.ndarray], labels: Se
         left = index * (width + gap)
         strip.paste(picture, (left, 0))
         draw.text((left + width / 2, height + caption / 2), label, fill="black", anchor="mm")
-    strip.save(path, format="PNG")
+    with whole_or_not_at_all(path) as temporary:
+        strip.save(temporary, format="PNG")
 
 
 def save_gif(path: str | os.PathLike, frames: Sequence[np.ndarray], scale: int = 1, milliseconds: int = 60) -> None:
     """Write (H, W, C) uint8 frames as an endless GIF that rests two seconds on the last one."""
     pictures = [to_pil(frame, scale).convert("RGB").quantize(dither=Image.Dither.NONE) for frame in frames]
     durations = [milliseconds] * (len(pictures) - 1) + [2000]
-    pictures[0].save(
-        path, format="GIF", save_all=True, append_images=pictures[1:], duration=durations, loop=0, optimize=False
-    )
+    options = {"save_all": True, "append_images": pictures[1:], "duration": durations, "loop": 0, "optimize": False}
+    with whole_or_not_at_all(path) as temporary:
+        pictures[0].save(temporary, format="GIF", **options)

@@ -112,8 +112,10 @@ def ddim_sample(
         (B, H, W, C) float32 images.
 
     Raises:
-        ValueError: if `num_steps` is out of range or `spacing` is unknown.
+        ValueError: if `num_steps` is out of range, `spacing` is unknown, or `eta` is negative.
     """
+    if not eta >= 0:
+        raise ValueError(f"eta must be 0 or more, got {eta}")
 
     def move(x_t, noise_pred, x_0_pred, alpha_bar, alpha_bar_next):
         beta = 1.0 - alpha_bar / alpha_bar_next
@@ -241,7 +243,12 @@ def sample_images(model, sampler: Callable, seeds: Sequence[int], *, batch_size:
 
     Returns:
         (N, H, W, C) float32.
+
+    Raises:
+        ValueError: if there is no seed, or `batch_size` is less than 1.
     """
+    if not len(seeds) or batch_size < 1:
+        raise ValueError(f"at least one seed and a batch_size of at least 1, got {len(seeds)} and {batch_size}")
     adds_noise = "noise_fn" in inspect.signature(sampler).parameters
     batches = []
     for first in range(0, len(seeds), batch_size):

@@ -131,6 +131,9 @@ def build_schedule(
 def timestep_subsequence(num_train_steps: int, num_steps: int, spacing: str = "trailing") -> np.ndarray:
     """Choose the steps that a sampler visits, in the order it visits them.
 
+    >>> timestep_subsequence(1000, 4)
+    array([999, 749, 499, 249])
+
     Args:
         num_train_steps: T of the schedule the network was trained with.
         num_steps: how many of them to visit, 1..T.

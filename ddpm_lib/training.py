@@ -5,11 +5,12 @@ Everything random is a function of (seed, global step), so that a resumed run re
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import math
 import os
 import pathlib
-import signal
+import sys
 
 import keras
 import numpy as np
@@ -19,9 +20,11 @@ from ddpm_lib import images
 from ddpm_lib.config import InputError, RunConfig, TrainConfig
 from ddpm_lib.data import Batches
 from ddpm_lib.diffusion import add_noise, at, loss_weights, noise_error_shares, noise_predictor, prediction_target
+from ddpm_lib.files import CannotWrite, whole_or_not_at_all
 from ddpm_lib.hardware import compiled, must_compile
 from ddpm_lib.sampling import ddim_sample, noise_per_image
 from ddpm_lib.schedules import build_schedule
+from ddpm_lib.stopping import FinishStepOnInterrupt, after_divergence
 from ddpm_lib.unet import build_unet, register
 
 # The loss is also kept by quarter of the schedule: quarter 1 is nearly clean images, quarter 4 nearly pure noise.
@@ -193,7 +196,13 @@ def ema_decay_at(step, max_decay: float):
 
 
 def steps_per_epoch(config: TrainConfig, num_images: int) -> int:
-    """Return the optimizer steps of one epoch: as configured, or one pass over the full batches."""
+    """Return the optimizer steps of one epoch: as configured, or one pass over the full batches.
+
+    Raises:
+        InputError: if there are not enough images for one batch.
+    """
+    if config.batch_size > num_images:
+        raise InputError(f"batch_size {config.batch_size} is more than the {num_images} images of the dataset")
     return config.steps_per_epoch or num_images // config.batch_size
 
 
@@ -205,8 +214,16 @@ def fit_run(trainer: DiffusionTrainer, images_uint8: np.ndarray, callbacks=(), v
         images_uint8: (N, H, W, C) uint8.
         callbacks: Keras callbacks.
         verbose: as in `keras.Model.fit`.
+
+    Raises:
+        InputError: if the images are not of the network's size and of type uint8, or fewer than one batch; or if the
+            run diverges.
     """
-    config = trainer.run.train
+    config, unet = trainer.run.train, trainer.run.unet
+    expected = (unet.image_size, unet.image_size, unet.channels)
+    if images_uint8.dtype != np.uint8 or images_uint8.shape[1:] != expected:
+        found = f"{images_uint8.dtype} {images_uint8.shape}"
+        raise InputError(f"images_uint8 must be uint8 (N, {', '.join(map(str, expected))}), got {found}")
     per_epoch = steps_per_epoch(config, len(images_uint8))
     with FinishStepOnInterrupt() as interrupt:
         while trainer.step < config.epochs * per_epoch and not interrupt.happened:
@@ -233,43 +250,6 @@ def fit_run(trainer: DiffusionTrainer, images_uint8: np.ndarray, callbacks=(), v
         raise KeyboardInterrupt
 
 
-class FinishStepOnInterrupt(keras.callbacks.Callback):
-    """Lets Ctrl-C end training after the step under way, with a whole state to save; a second one ends at once.
-
-    Used in a `with` statement, so that the signal is given back also when training fails.
-
-    Like all callbacks here it does without `on_train_batch_end`: with it, Keras reads the loss after every step, and a
-    GPU stands idle until the next one is sent.
-    """
-
-    def __init__(self):
-        super().__init__()
-        self.happened = False
-
-    def __enter__(self):
-        try:
-            self.previous = signal.signal(signal.SIGINT, self._handle)
-        except ValueError:  # not the main thread: signals are somebody else's
-            self.previous = None
-        return self
-
-    def __exit__(self, *error):
-        if self.previous is not None:
-            signal.signal(signal.SIGINT, self.previous)
-
-    def _handle(self, number, frame):
-        if self.happened:
-            raise KeyboardInterrupt
-        self.happened = True
-        if self._model is not None:  # `fit` has begun
-            self._model.stop_training = True
-
-    def on_train_batch_begin(self, batch, logs=None):
-        """Stop after this step if asked to while `fit` was still preparing it."""
-        if self.happened:
-            self._model.stop_training = True
-
-
 class History(keras.callbacks.Callback):
     """Writes `history.csv` and `loss.png` after every whole epoch, and stops a run whose loss is no number.
 
@@ -290,22 +270,23 @@ class History(keras.callbacks.Callback):
         row = trainer.finish_epoch()
         if not math.isfinite(row["loss"]):
             raise InputError(
-                f"the loss is {row['loss']} in epoch {row['epoch']}: resume from an earlier checkpoint "
-                "with --precision float32, or start again with a lower --lr"
+                f"the loss is {row['loss']} in epoch {row['epoch']}: {after_divergence(trainer, self.folder)}"
             )
-        write_history(self.folder, trainer.rows)
+        try:
+            write_history(self.folder, trainer.rows)
+        except CannotWrite as error:  # the checkpoint, which is saved next, has the history, too
+            print(f"the history was not written: {error}", file=sys.stderr)
 
 
 def write_history(folder: str | os.PathLike, rows: list[dict]) -> None:
     """Write `history.csv` and `loss.png` of the epochs so far into a run folder."""
     folder = pathlib.Path(folder)
-    temporary = folder / ".history.csv"
-    with open(temporary, "w", newline="") as file:
+    with whole_or_not_at_all(folder / "history.csv") as temporary, open(temporary, "w", newline="") as file:
         writer = csv.DictWriter(file, fieldnames=list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
-    os.replace(temporary, folder / "history.csv")
-    loss_figure(rows).savefig(folder / "loss.png", dpi=120)
+    with whole_or_not_at_all(folder / "loss.png") as temporary:
+        loss_figure(rows).savefig(temporary, dpi=120)
 
 
 def loss_figure(rows: list[dict]):
@@ -350,6 +331,7 @@ class SampleGrid(keras.callbacks.Callback):
         shape = (unet.image_size, unet.image_size, unet.channels)
         x_T = noise_per_image(range(self.num_images), shape)(-1)
         x_0 = ops.convert_to_numpy(ddim_sample(trainer.predict_noise, trainer.schedule, x_T, num_steps=25))
-        self.folder.mkdir(exist_ok=True)
+        with contextlib.suppress(OSError):  # writing will say what is wrong
+            self.folder.mkdir(exist_ok=True)
         grid = images.make_grid(images.to_uint8(x_0))
         images.save_png(self.folder / f"epoch_{epoch + 1}.png", grid, scale=max(1, 96 // unet.image_size))

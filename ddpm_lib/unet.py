@@ -14,6 +14,8 @@ from ddpm_lib.config import InputError, UNetConfig
 register = keras.saving.register_keras_serializable(package="ddpm_lib")
 
 GROUP_NORM_EPSILON = 1e-5
+# Of every convolution. Keras would take the order of axes from the user's keras.json.
+SAME = {"padding": "same", "data_format": "channels_last"}
 
 
 @register
@@ -64,14 +66,14 @@ class ResBlock(layers.Layer):
         self.width, self.groups, self.dropout_rate, self.rematerialize = width, groups, dropout, rematerialize
         dtype = self.dtype_policy
         self.norm_1 = layers.GroupNormalization(groups, epsilon=GROUP_NORM_EPSILON, dtype=dtype, name="norm_1")
-        self.conv_1 = layers.Conv2D(width, 3, padding="same", dtype=dtype, name="conv_1")
+        self.conv_1 = layers.Conv2D(width, 3, **SAME, dtype=dtype, name="conv_1")
         self.scale_and_shift = layers.Dense(2 * width, dtype=dtype, name="scale_and_shift")
         # AdaGN brings its own scale and shift.
         self.norm_2 = layers.GroupNormalization(
             groups, epsilon=GROUP_NORM_EPSILON, scale=False, center=False, dtype=dtype, name="norm_2"
         )
         self.dropout = layers.Dropout(dropout, dtype=dtype, name="dropout")
-        self.conv_2 = layers.Conv2D(width, 3, padding="same", kernel_initializer="zeros", dtype=dtype, name="conv_2")
+        self.conv_2 = layers.Conv2D(width, 3, **SAME, kernel_initializer="zeros", dtype=dtype, name="conv_2")
         self.shortcut = None
 
     def build(self, x_shape, time_shape):
@@ -83,7 +85,7 @@ class ResBlock(layers.Layer):
         self.norm_2.build(hidden)
         self.conv_2.build(hidden)
         if x_shape[-1] != self.width:
-            self.shortcut = layers.Conv2D(self.width, 1, dtype=self.dtype_policy, name="shortcut")
+            self.shortcut = layers.Conv2D(self.width, 1, **SAME, dtype=self.dtype_policy, name="shortcut")
             self.shortcut.build(x_shape)
 
     def call(self, x, time, training=False):
@@ -227,7 +229,7 @@ def build_unet(config: UNetConfig, dtype: str | None = None, rematerialize: bool
         raise InputError("dropout would drop other features the second time: rematerialize with dropout 0 only")
     if rematerialize and not hasattr(keras, "remat"):
         raise InputError(f"rematerialization needs Keras 3.9 or newer, this is {keras.__version__}")
-    x_t = keras.Input((config.image_size, config.image_size, config.channels), name="x_t")
+    x_t = keras.Input((config.image_size, config.image_size, config.channels), dtype="float32", name="x_t")
     t = keras.Input((), dtype="int32", name="t")
 
     def res_block(x, width, name):
@@ -243,7 +245,7 @@ def build_unet(config: UNetConfig, dtype: str | None = None, rematerialize: bool
 
     # Down: blocks, attention where asked for, a skip for each level, and half the size after all but the last.
     x = FoldPatches(config.patch, dtype="float32", name="fold")(x_t) if config.patch > 1 else x_t
-    x = layers.Conv2D(config.widths[0], 3, padding="same", dtype=dtype, name="stem")(x)
+    x = layers.Conv2D(config.widths[0], 3, **SAME, dtype=dtype, name="stem")(x)
     size = config.image_size // config.patch
     skips = []
     for level, width in enumerate(config.widths):
@@ -253,7 +255,7 @@ def build_unet(config: UNetConfig, dtype: str | None = None, rematerialize: bool
             x = attention(x, f"down_{size}_attention")
         skips.append(x)
         if level < len(config.widths) - 1:
-            x = layers.MaxPooling2D(2, dtype=dtype, name=f"down_{size}_pool")(x)
+            x = layers.MaxPooling2D(2, data_format="channels_last", dtype=dtype, name=f"down_{size}_pool")(x)
             size //= 2
 
     x = res_block(x, config.widths[-1], "middle_block_1")
@@ -275,7 +277,7 @@ def build_unet(config: UNetConfig, dtype: str | None = None, rematerialize: bool
     assert not skips
 
     x = layers.GroupNormalization(config.groups, epsilon=GROUP_NORM_EPSILON, dtype=dtype, name="head_norm")(x)
-    head = {"padding": "same", "kernel_initializer": "zeros", "dtype": "float32", "name": "head"}
+    head = {**SAME, "kernel_initializer": "zeros", "dtype": "float32", "name": "head"}
     x = layers.Conv2D(config.patch**2 * config.channels, 3, **head)(ops.silu(x))
     if config.patch > 1:
         x = UnfoldPatches(config.patch, dtype="float32", name="unfold")(x)

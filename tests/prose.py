@@ -17,7 +17,7 @@ import math
 import pathlib
 import re
 import tomllib
-from decimal import ROUND_HALF_DOWN, ROUND_HALF_UP, Decimal
+from decimal import ROUND_HALF_DOWN, ROUND_HALF_UP, Context, Decimal
 
 import jupytext
 import nbformat
@@ -47,6 +47,7 @@ FOUND = re.compile(
 UNIT = re.compile(rf"(?:\s*(?:x|to|and|or|\\times)\s*(?:{DIGITS}))*[\s*$\\,-]*(?P<unit>{MEASURE}|{COUNTED})")
 HEDGE = re.compile(r"(?:\babout|\bnearly|\balmost|\broughly|\bsome|\bnear step|\\approx)\s*[$-]*$", re.I)
 SENTENCE_END = re.compile(r"(?<!Eq\.)(?<!al\.)(?<=[.!?])[\"')*]*\s+(?=[\"'(*\[$`]*[A-Z0-9\\])")
+WIDE = Context(prec=100)  # for numbers up to the largest of float32
 FENCE = re.compile(r"^\s*(`{3,}|:{3,})(?:\{([a-z-]+)\})?\s*(.*)$")
 
 
@@ -104,7 +105,7 @@ def agrees(number: Number, source: Decimal, whole: bool = False) -> bool:
     if digits < min(source.as_tuple().exponent, 0):
         return False
     step = Decimal(1).scaleb(digits)
-    return quoted in {source.quantize(step, rounding) for rounding in (ROUND_HALF_UP, ROUND_HALF_DOWN)}
+    return quoted in {source.quantize(step, rounding, WIDE) for rounding in (ROUND_HALF_UP, ROUND_HALF_DOWN)}
 
 
 def numbers(sentence: str) -> list[Number]:

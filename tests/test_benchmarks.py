@@ -199,10 +199,19 @@ def test_peers_have_our_widths_heads_and_attention():
 
 
 def test_files_say_where_and_how_they_were_made():
-    for name in ("training", "sampling", "profile", "profile_sampling"):
+    for name in ("training", "sampling", "profile", "profile_sampling", "metrics"):
         results = RESULTS[name]
         assert results["command"].startswith("python benchmarks/")
         assert results["machine"]["threads"] >= 1 and results["versions"]["keras"]
+
+
+@pytest.mark.parametrize("name", ["digits", "faces"])
+def test_distances_rise_when_pictures_are_made_worse(name, benchmark):
+    results, rises = RESULTS["metrics"][name], benchmark("metrics").rises
+    assert {kind: rises(results["rows"], kind) for kind in ("noise", "blur", "pixelation")} == results["rises"]
+    assert all(results["rises"].values())
+    untouched, worst = results["rows"][0], max(results["rows"], key=lambda row: row["frechet_distance"])
+    assert untouched["strength"] == 0 and worst["frechet_distance"] > 20 * untouched["frechet_distance"]
 
 
 def test_ratios_follow_from_the_rounds():

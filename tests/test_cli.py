@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from ddpm_lib import checkpoints, cli, config, sampling
-from ddpm_lib.cli import info, train
+from ddpm_lib.cli import conventions, info, train
 
 ROOT = pathlib.Path(__file__).parents[1]
 # Networks of few weights in the place of the presets': what is tested is the command around them.
@@ -187,10 +187,33 @@ def test_resuming_on_other_images_is_refused(capsys, tmp_path):
     flags = ["--preset", "faces32", "--batch_size", 4, "--epochs", 1, "--out", tmp_path / "run", *cache]
     command = ["train", "--dataset", "folder", "--data_dir", tmp_path / "one", *flags]
     assert cli.main([str(part) for part in command]) == 0
+    assert "centred square" in (said := capsys.readouterr().out) and "not mirrored (see --mirror)" in said
     config = checkpoints.read_config(tmp_path / "run/latest.keras")
     assert config.data.crop["178x218"] == [15, 35, 163, 183]
+    assert config.data.cache_dir == str(tmp_path / "cache"), "a resumed run would prepare its images anew"
+    assert not config.data.horizontal_flip, "faces32 mirrors, and a folder may hold text"
     resume = ["train", "--resume", tmp_path / "run/latest.keras", "--epochs", 2, *cache]
     assert "not the images" in refused(capsys, *resume, "--data_dir", tmp_path / "other")
+    assert "--mirror contradicts the checkpoint, which has no-mirror" in refused(capsys, *resume, "--mirror")
+
+
+@pytest.mark.parametrize(
+    "arguments, mirrored",
+    [
+        (["--dataset", "folder"], False),
+        (["--dataset", "folder", "--preset", "celeba64"], False),
+        (["--dataset", "folder", "--mirror"], True),
+        (["--dataset", "celeba"], True),
+        (["--dataset", "celeba", "--no-mirror"], False),
+        (["--preset", "faces64"], True),
+        (["--dataset", "fashion_mnist"], False),
+        ([], False),
+    ],
+)
+def test_only_faces_are_mirrored_unless_asked(arguments, mirrored):
+    config = train._new_config(cli._parser().parse_args(["train", *arguments]), "float32", False)
+    assert config.data.horizontal_flip is mirrored
+    assert ("half of them mirrored (--no-mirror: none)" in train._treatment(config)) is mirrored
 
 
 def test_an_existing_run_is_not_overwritten(run_folder, capsys):
@@ -218,7 +241,7 @@ def test_an_unknown_backend_is_one_line(monkeypatch, capsys):
 def test_runs_without_a_name_get_new_folders(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with ThreadPoolExecutor(8) as threads:  # eight runs that start at once
-        folders = list(threads.map(train._new_folder, ["digits16"] * 8))
+        folders = list(threads.map(conventions.new_folder, ["runs/digits16"] * 8))
     assert sorted(map(str, folders)) == ["runs/digits16", *(f"runs/digits16-{number}" for number in range(2, 9))]
     assert all(folder.is_dir() for folder in folders)
 
@@ -258,7 +281,23 @@ def test_generate_refuses_impossible_settings(run_folder, capsys, tmp_path):
     for sampler in ("ddpm", "dpm++"):
         assert "ddim" in refused(capsys, *model, "--sampler", sampler, "--eta", 0.5)
     assert "dpm++" in refused(capsys, *model, "--sampler", "dpm")
-    assert not (tmp_path / "out/samples.png").exists()
+    assert not (tmp_path / "out").exists()
+    assert "leave the ending out" in refused(capsys, *model[:-1], tmp_path / "pic.png")
+    assert not list(tmp_path.iterdir())
+
+
+def test_images_are_not_written_over_unless_asked(run_folder, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    command = ["generate", "--model", str(run_folder / "latest.keras"), "--steps", "1", "--num_samples", "2"]
+    assert cli.main(command) == 0 and cli.main([*command, "--seed", "7", "--separate"]) == 0
+    assert {path.name for path in (tmp_path / "generated").iterdir()} == {"samples.npz", "samples.png"}
+    singles = [np.asarray(Image.open(tmp_path / f"generated-2/seed_{seed}.png")) for seed in (7, 8)]
+    np.testing.assert_array_equal(np.stack(singles), np.load("generated-2/samples.npz")["images"][..., 0])
+    before = (tmp_path / "generated/samples.npz").read_bytes()
+    assert "--overwrite" in refused(capsys, *command, "--out", "generated", "--seed", "7")
+    assert (tmp_path / "generated/samples.npz").read_bytes() == before
+    assert cli.main([*command, "--out", "generated", "--seed", "7", "--overwrite"]) == 0
+    assert np.load("generated/samples.npz")["seeds"].tolist() == [7, 8]
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path, capsys, run_folder):

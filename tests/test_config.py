@@ -4,7 +4,16 @@ import json
 
 import pytest
 
-from ddpm_lib.config import DEFAULT_PRESETS, PRESETS, DiffusionConfig, InputError, RunConfig, UNetConfig
+from ddpm_lib.config import (
+    DEFAULT_PRESETS,
+    PRESETS,
+    DataConfig,
+    DiffusionConfig,
+    InputError,
+    RunConfig,
+    TrainConfig,
+    UNetConfig,
+)
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -56,3 +65,45 @@ def test_replace_changes_only_what_it_names():
     changed = PRESETS["digits16"].replace(train={"seed": 7})
     assert changed.train.seed == 7
     assert changed.replace(train={"seed": 0}) == PRESETS["digits16"]
+
+
+@pytest.mark.parametrize(
+    "kind, values, message",
+    [
+        (UNetConfig, {"dropout": 1.5}, "dropout must be at most"),
+        (UNetConfig, {"image_size": 64.0}, "image_size must be int, got 64.0"),
+        (UNetConfig, {"widths": ()}, "widths must name at least one level"),
+        (UNetConfig, {"widths": [32, 64]}, "widths must be tuple"),
+        (UNetConfig, {"widths": (32, "64")}, "widths must be tuple"),
+        (UNetConfig, {"heads": True}, "heads must be int"),
+        (UNetConfig, {"blocks_per_level": 10**6}, "blocks_per_level must be at most"),
+        (UNetConfig, {"time_dim": 10**9}, "time_dim must be at most"),
+        (UNetConfig, {"attention_resolutions": (0,)}, "attention_resolutions must be at least 1"),
+        (DiffusionConfig, {"kind": "parabola"}, "unknown schedule 'parabola': .*linear, cosine, sigmoid"),
+        (DiffusionConfig, {"num_steps": 0}, "num_steps must be at least 1"),
+        (DiffusionConfig, {"num_steps": 10**10}, "num_steps must be at most"),
+        (DiffusionConfig, {"beta_start": "x"}, "beta_start must be finite float, got 'x'"),
+        (DiffusionConfig, {"beta_end": float("nan")}, "beta_end must be finite float"),
+        (DataConfig, {"horizontal_flip": "no"}, "horizontal_flip must be bool"),
+        (DataConfig, {"crop": [1, 2]}, "crop must be dict"),
+        (TrainConfig, {"batch_size": 0}, "batch_size must be at least 1"),
+        (TrainConfig, {"steps_per_epoch": 0}, "steps_per_epoch must be at least 1"),
+        (TrainConfig, {"learning_rate": float("inf")}, "learning_rate must be finite float"),
+        (TrainConfig, {"precision": "float64"}, "unknown precision 'float64'"),
+        (TrainConfig, {"ema_decay": 1.1}, "ema_decay must be at most 1"),
+        (TrainConfig, {"seed": -1}, "seed must be at least 0"),
+        (RunConfig, {"preset": None}, "preset must be str"),
+        (RunConfig, {"unet": {"image_size": 64}}, "unet must be UNetConfig"),
+    ],
+)
+def test_fields_of_the_wrong_type_or_size_are_named(kind, values, message):
+    with pytest.raises(InputError, match=message) as caught:
+        kind(**values)
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 200
+
+
+def test_a_section_that_is_no_dictionary_is_named():
+    for section in (3, "abc", [1], None):
+        values = {**PRESETS["digits16"].to_dict(), "unet": section}
+        with pytest.raises(InputError, match="section 'unet' must be a dictionary"):
+            RunConfig.from_dict(values)

@@ -45,6 +45,13 @@ def test_alone_it_is_a_clone_made_once(installed_from, tmp_path):
     assert (tmp_path / "course/data/runs").is_dir() and course.course_folder() == pathlib.Path("course")
 
 
+def test_a_machine_without_git_is_one_line(installed_from, monkeypatch):
+    installed_from("file:///anywhere")
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(InputError, match="with git, which is not installed here"):
+        course.course_folder()
+
+
 @pytest.mark.parametrize("address, message", [(None, "clone of its repository"), ("file:///nowhere", "nowhere")])
 def test_what_cannot_be_fetched_is_one_line(installed_from, address, message):
     installed_from(address)

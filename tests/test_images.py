@@ -18,6 +18,17 @@ def test_values_outside_the_range_are_clipped_not_wrapped():
     assert images.to_uint8([-1.2, 1.3, 0.0, -np.inf, np.inf]).tolist() == [0, 255, 128, 0, 255]
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+def test_resizing_keeps_shape_and_the_places_of_things(channels):
+    """Four even quarters stay four quarters, each image for itself, away from the edges between them."""
+    quarters = np.array([[[0, 80], [160, 240]], [[240, 0], [80, 160]]], np.uint8)
+    small = np.repeat(np.kron(quarters, np.ones((1, 8, 8), np.uint8))[..., None], channels, axis=-1)
+    large = images.resize(small, 32)
+    assert large.shape == (2, 32, 32, channels) and large.dtype == np.uint8
+    np.testing.assert_array_equal(large[:, 4::24, 4::24], np.repeat(quarters[..., None], channels, axis=-1))
+    np.testing.assert_array_equal(images.resize(small, 16), small)
+
+
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 7, 10, 16, 17])
 def test_every_image_lands_in_its_own_cell(count):
     tiles = np.stack([np.full((3, 4, 1), 10 * (i + 1), np.uint8) for i in range(count)])

@@ -16,7 +16,8 @@ MAY_IMPORT = {
     "course": set(),
     "schedules": {"numpy"},
     "exact": {"numpy", "scipy", "schedules"},
-    "images": {"numpy", "PIL"},
+    "files": set(),
+    "images": {"numpy", "PIL", "files"},
     "diffusion": {"keras", "numpy", "schedules"},
     "attention": {"keras", "hardware"},
     "unet": {"keras", "numpy", "config", "attention"},
@@ -24,13 +25,21 @@ MAY_IMPORT = {
     "hardware": {"keras", "numpy", "config", "tensorflow", "jax", "torch"},
     "distribution": {"keras", "tensorflow", "jax", "torch"},
     "sampling": {"keras", "numpy", "tqdm", "schedules", "diffusion", "hardware"},
-    "data": {"keras", "numpy", "PIL", "sklearn", "tqdm", "config", "images", "data", "ddpm_lib"},
+    "data": {"keras", "numpy", "PIL", "sklearn", "tqdm", "config", "files", "images", "data", "ddpm_lib"},
+    "stopping": {"keras", "numpy"},
     "training": {
         *("keras", "numpy", "matplotlib"),
-        *("config", "schedules", "images", "diffusion", "unet", "hardware", "sampling", "data"),
+        *("config", "files", "schedules", "images", "diffusion", "unet", "hardware", "sampling", "data", "stopping"),
     },
-    "checkpoints": {"keras", "numpy", "config", "schedules", "diffusion", "unet", "hardware", "training"},
-    "evaluation": {"keras", "numpy", "scipy", "schedules", "diffusion", "sampling", "images", "evaluation"},
+    "vetting": {"numpy", "h5py", "config"},
+    "checkpoints": {
+        *("keras", "numpy"),
+        *("config", "files", "schedules", "diffusion", "unet", "hardware", "stopping", "training", "vetting"),
+    },
+    "evaluation": {
+        *("keras", "numpy", "scipy", "PIL", "sklearn", "joblib", "threadpoolctl", "tqdm"),
+        *("config", "schedules", "diffusion", "sampling", "images", "data", "evaluation"),
+    },
     "exercises": {"numpy", "schedules", "exercises"},
     "explorer": {
         *("numpy", "matplotlib", "PIL", "skimage", "anywidget", "traitlets"),
@@ -38,7 +47,19 @@ MAY_IMPORT = {
     },
     "cli": {
         *("keras", "numpy", "tqdm"),
-        *("config", "images", "hardware", "cost", "sampling", "data", "training", "checkpoints", "evaluation", "cli"),
+        *(
+            "config",
+            "files",
+            "images",
+            "hardware",
+            "cost",
+            "sampling",
+            "data",
+            "training",
+            "checkpoints",
+            "evaluation",
+            "cli",
+        ),
     },
 }
 FILES = sorted(LIBRARY.rglob("*.py"))

@@ -7,7 +7,8 @@ from keras import ops
 
 from ddpm_lib import checkpoints, training
 from ddpm_lib.attention import attend
-from ddpm_lib.hardware import has_fused_attention
+from ddpm_lib.config import InputError
+from ddpm_lib.hardware import choose_precision, has_fused_attention, precision_for
 from ddpm_lib.unet import ResBlock, SelfAttention, SinusoidalEmbedding
 from tests.test_training import IMAGES, new_trainer
 from tests.test_training import TINY as ONE_LEVEL
@@ -27,6 +28,37 @@ def policy(request):
 
 def float64(x):
     return ops.convert_to_numpy(ops.cast(x, "float32")).astype(np.float64)
+
+
+# --- Which policy ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "card, capability, policy",
+    [
+        ("GTX 1080", (6, 1), "float32"),
+        ("P100", (6, 0), "float32"),
+        ("V100", (7, 0), "mixed_float16"),
+        ("T4", (7, 5), "mixed_float16"),
+        ("A100", (8, 0), "mixed_bfloat16"),
+        ("L4", (8, 9), "mixed_bfloat16"),
+        ("B200", (10, 0), "mixed_bfloat16"),
+        ("TPU", None, "float32"),
+    ],
+)
+def test_policy_by_compute_capability(card, capability, policy):
+    assert precision_for(capability)[0] == policy
+
+
+def test_the_oldest_gpu_decides(monkeypatch):
+    monkeypatch.setattr("ddpm_lib.hardware.gpus", lambda: [("A100", (8, 0)), ("T4", (7, 5)), ("no CUDA", None)])
+    assert choose_precision() == ("mixed_float16", "compute capability 7.5 has float16 tensor cores")
+    assert choose_precision("float32") == ("float32", "as asked for")
+
+
+def test_a_negative_capability_is_refused():
+    with pytest.raises(InputError, match="capability must be a pair"):
+        precision_for((-1, 0))
 
 
 # --- Float32 where it must be ----------------------------------------------------------------------------------------

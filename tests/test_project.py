@@ -74,7 +74,9 @@ def test_constraints_are_exact_versions():
 
 def test_constraints_pin_what_the_project_asks_for():
     extras = pyproject()["optional-dependencies"]
-    wanted = sum((extras[name] for name in ("tf", "book", "test", "jax", "peers")), pyproject()["dependencies"])
+    wanted = sum(
+        (extras[name] for name in ("tf", "book", "test", "jax", "peers", "evaluate")), pyproject()["dependencies"]
+    )
     pinned = constraints()
     assert "torch" not in pinned
     for requirement in map(Requirement, wanted):

@@ -368,3 +368,11 @@ def test_noise_is_standard_normal_and_new_at_every_step_and_seed():
         assert abs(noise.var() - 1) < 4 * np.sqrt(2 / noise.size)
     assert abs(np.corrcoef(first.ravel(), second.ravel())[0, 1]) < 4 / np.sqrt(first.size)
     assert not np.array_equal(fresh_noise((2, 3))(0), fresh_noise((2, 3))(0))
+
+
+def test_settings_that_make_no_sense_are_refused():
+    with pytest.raises(ValueError, match="eta must be 0 or more, got -1"):
+        ddim_sample(None, None, None, eta=-1)
+    for seeds, batch_size in (([], 16), ([1], 0)):
+        with pytest.raises(ValueError, match="at least one seed and a batch_size of at least 1"):
+            sample_images(None, ddim_sample, seeds, batch_size=batch_size)

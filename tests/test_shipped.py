@@ -31,7 +31,9 @@ MANIFEST = json.loads((FOLDER / "manifest.json").read_text("utf8"))
 def checkpoint(tmp_path_factory):
     """A short run that noted where its images lay."""
     folder = tmp_path_factory.mktemp("shipped") / "run"
-    trainer = new_trainer(TINY.replace(train={"epochs": 2}, data={"data_dir": "a/private/folder"}))
+    trainer = new_trainer(
+        TINY.replace(train={"epochs": 2}, data={"data_dir": "a/private/folder", "cache_dir": "a/private/cache"})
+    )
     training.fit_run(trainer, IMAGES, callbacks(folder), verbose=0)
     return folder / "latest.keras"
 

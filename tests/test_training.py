@@ -208,6 +208,22 @@ def test_a_loss_that_is_no_number_stops_the_run(tmp_path):
     assert not list((tmp_path / "run").glob("*.keras")), "a broken state was saved"
 
 
+def test_images_that_do_not_fit_the_run_are_refused_by_the_library_too():
+    trainer = new_trainer()
+    for images, message in [
+        (IMAGES[:3], "batch_size 4 is more than the 3 images"),
+        (IMAGES[:, :4], r"must be uint8 \(N, 8, 8, 1\), got uint8 \(14, 4, 8, 1\)"),
+        (IMAGES[..., 0], r"got uint8 \(14, 8, 8\)"),
+        (IMAGES / 255, r"got float64 \(14, 8, 8, 1\)"),
+    ]:
+        with pytest.raises(InputError, match=message):
+            training.fit_run(trainer, images, verbose=0)
+    assert trainer.step == 0
+    for settings in ({"keep": 0}, {"every": 0}):
+        with pytest.raises(InputError, match="must be at least 1"):
+            checkpoints.SaveCheckpoints("nowhere", 3, **settings)
+
+
 def test_history_and_samples_are_written(tmp_path):
     (tmp_path / "run").mkdir()
     trainer = new_trainer(TINY.replace(train={"epochs": 2}))

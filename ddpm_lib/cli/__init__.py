@@ -1,7 +1,8 @@
-"""The command line: `ddpm train`, `ddpm generate`, `ddpm export`, `ddpm prepare`, `ddpm info`.
+"""The command line: `ddpm train`, `generate`, `evaluate`, `export`, `prepare`, `info`.
 
-Exit codes: 0; 2 for bad input, with one line that says what is wrong; 130 after Ctrl-C, which saves first. `generate`
-keeps the batches of images that were finished by then.
+Exit codes: 0; 2 for bad input, with one line that says what is wrong; 130 after Ctrl-C, which saves first (training
+does so after SIGTERM and SIGHUP, too); 141 where the reader of a pipe went away. `generate` keeps the batches of images
+that were finished by then.
 
 A command is a file of this folder: its `HELP` of one line, `add_flags(parser)` and `run(flags)`. None imports Keras, or
 what imports it, before it runs: `ddpm --help` needs no backend.
@@ -10,6 +11,7 @@ what imports it, before it runs: `ddpm --help` needs no backend.
 from __future__ import annotations
 
 import importlib
+import os
 import re
 import sys
 
@@ -19,6 +21,7 @@ from ddpm_lib.config import InputError
 COMMANDS = (  # files of this folder, in the order of the help
     "train",
     "generate",
+    "evaluate",
     "export",
     "prepare",
     "info",
@@ -27,7 +30,7 @@ COMMANDS = (  # files of this folder, in the order of the help
 
 def _parser() -> conventions.Parser:
     parser = conventions.Parser(
-        prog="ddpm", description="Denoising diffusion probabilistic models: train, generate, prepare."
+        prog="ddpm", description="Denoising diffusion probabilistic models: train, generate, evaluate."
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=conventions.Parser)
     for name in COMMANDS:
@@ -44,9 +47,14 @@ def main(arguments: list[str] | None = None) -> int:
     Args:
         arguments: what follows the program's name; by default the process's own.
     """
+    conventions.mend_streams()
     flags = _parser().parse_args(arguments)
     try:
         flags.run(flags)
+        sys.stdout.flush()
+    except BrokenPipeError:  # `| head -1` has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return conventions.READER_GONE
     except (InputError, OSError) as error:  # OSError: a full disk, a folder that went away
         print(f"ddpm {flags.command}: error: {error}", file=sys.stderr)
         return conventions.BAD_INPUT

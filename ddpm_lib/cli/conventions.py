@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib.util
+import itertools
 import math
 import os
 import pathlib
@@ -11,11 +13,19 @@ import sys
 import tempfile
 
 from ddpm_lib.config import InputError
+from ddpm_lib.files import user_path
+
+try:
+    import fcntl
+except ImportError:  # Windows has no locks of this kind
+    fcntl = None
 
 # Before Keras is imported anywhere: TensorFlow greets every process with a dozen lines.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-BAD_INPUT, INTERRUPTED = 2, 130  # exit codes
+BACKENDS = ("tensorflow", "jax", "torch")
+CHOICE = "tensorflow, jax or torch"
+BAD_INPUT, INTERRUPTED, READER_GONE = 2, 130, 141  # exit codes; the last is what a shell makes of SIGPIPE
 
 # Help of every --model that takes more than a checkpoint.
 MODEL = "a checkpoint, an exported file, or the name of a model that comes with the project"
@@ -53,14 +63,23 @@ def number_type(kind, least, allow_least=True, most=math.inf):
     return parse
 
 
+def path(text: str) -> str:
+    """Type of every flag that takes a path: not empty, with ~ expanded, also in --out=~/pictures."""
+    try:
+        return str(user_path(text))
+    except InputError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
 COUNT = number_type(int, 1)
 SEED = number_type(int, 0, most=2**32 - 1)  # what the random generators of all backends take
 
 
 def add_data_flags(parser):
     """Add the flags that say where images are, for commands that may prepare them."""
-    parser.flag("data_dir", metavar="PATH", help="archive or folder of images, for celeba and folder")
-    parser.flag("cache_dir", metavar="PATH", help="where prepared images are kept (default: the user's cache folder)")
+    parser.flag("data_dir", type=path, metavar="PATH", help="archive or folder of images, for celeba and folder")
+    where = "where prepared images are kept (default: the user's cache folder)"
+    parser.flag("cache_dir", type=path, metavar="PATH", help=where)
     parser.flag(
         "max_bad_fraction",
         type=number_type(float, 0.0),
@@ -70,18 +89,57 @@ def add_data_flags(parser):
     )
 
 
+def add_sampler_flags(parser):
+    """Add the flags that say how images are drawn; `chosen_sampler` reads them."""
+    parser.flag(
+        "sampler", choices=["ddpm", "ddim", "dpm++"], default="ddim", help="dpm++ is DPM-Solver++(2M) (default: ddim)"
+    )
+    parser.flag("steps", type=COUNT, help="(default: 50 for ddim, 20 for dpm++, all for ddpm)")
+    parser.flag("eta", type=number_type(float, 0.0), help="share of fresh noise in ddim (default: 0)")
+
+
+def check_sampler_flags(flags):
+    """Refuse flags of one sampler that are given with another."""
+    if flags.eta is not None and flags.sampler != "ddim":
+        raise InputError("--eta belongs to --sampler ddim; leave it out, or change the sampler")
+
+
+def chosen_sampler(flags, total):
+    """Return the sampler that the flags name, and its options, for a model that was trained with `total` steps."""
+    from ddpm_lib import sampling
+
+    check_sampler_flags(flags)
+    steps = flags.steps or min({"ddpm": total, "ddim": 50, "dpm++": 20}[flags.sampler], total)
+    if steps > total:
+        raise InputError(f"--steps {steps} is more than the {total} steps the model was trained with")
+    options = {"num_steps": steps}
+    if flags.sampler == "ddim":
+        options["eta"] = flags.eta or 0.0
+    sampler = {
+        "ddpm": sampling.ddpm_sample,
+        "ddim": sampling.ddim_sample,
+        "dpm++": sampling.dpm_solver_pp_sample,
+    }[flags.sampler]
+    return sampler, options
+
+
 def import_keras():
     """Import Keras in silence, or say in one line why it cannot be. Every command that computes begins with this."""
     backend = os.environ.get("KERAS_BACKEND")
-    if backend not in (None, "", "tensorflow", "jax", "torch"):
-        raise InputError(f"KERAS_BACKEND={backend} is unknown: choose tensorflow, jax or torch")
+    if backend not in (None, "", *BACKENDS):
+        raise InputError(f"KERAS_BACKEND={backend} is unknown: choose {CHOICE}")
     try:
         with _held_back_stderr():
             import keras
     except ModuleNotFoundError as error:
-        raise InputError(
-            f"{error.name} is not installed: install it, or name another backend, as in KERAS_BACKEND=jax"
-        ) from error
+        others = [name for name in BACKENDS if name != error.name and importlib.util.find_spec(name)]
+        instead = f", or choose another backend: KERAS_BACKEND={others[0]}" if others else ""
+        raise InputError(f"{error.name} is not installed: install it{instead}") from error
+    except (AssertionError, AttributeError, TypeError, ValueError) as error:  # how Keras takes a bad keras.json
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InputError(f"Keras cannot start ({reason}): mend ~/.keras/keras.json, its backend is {CHOICE}") from error
+    if (backend := keras.backend.backend()) not in BACKENDS:
+        raise InputError(f"Keras runs on {backend} here: set KERAS_BACKEND or ~/.keras/keras.json to {CHOICE}")
     return keras
 
 
@@ -106,6 +164,60 @@ def _held_back_stderr():
         finally:
             os.dup2(terminal, 2)
             os.close(terminal)
+
+
+def new_folder(path):
+    """Make a folder of this name, or with -2, -3, ... behind it where there is one.
+
+    Making it claims it, so that two commands which start at once do not share one.
+    """
+    path = pathlib.Path(path)
+    for number in itertools.count(1):
+        folder = path if number == 1 else path.with_name(f"{path.name}-{number}")
+        if not folder.exists():
+            make_folder(folder.parent)
+            with contextlib.suppress(FileExistsError):
+                folder.mkdir()
+                return folder
+
+
+@contextlib.contextmanager
+def sole_user(folder):
+    """Hold a folder for the time of a `with` statement; the system lets go of it when a process dies.
+
+    Raises:
+        InputError: if another process holds it.
+    """
+    if fcntl is None:
+        yield
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(f"another run is writing to {folder}: wait for it, or name another --out") from None
+        except OSError:  # a file system without locks, as a mounted Drive
+            pass
+        yield
+    finally:
+        os.close(handle)
+
+
+def mend_streams():
+    """Let printing never fail: a stream that the shell closed goes nowhere, and what a terminal lacks is spelt out.
+
+    Before any file is opened: it would get the number of the closed stream, and the backend's messages with it.
+    """
+    for number, name in ((1, "stdout"), (2, "stderr")):
+        if getattr(sys, name) is None:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            if nowhere != number:
+                os.dup2(nowhere, number)
+                os.close(nowhere)
+            setattr(sys, name, open(number, "w", closefd=False))
+        elif hasattr(getattr(sys, name), "reconfigure"):
+            getattr(sys, name).reconfigure(errors="backslashreplace")
 
 
 def make_folder(path):

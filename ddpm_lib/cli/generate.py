@@ -6,26 +6,38 @@ import contextlib
 import os
 import pathlib
 
-from ddpm_lib.cli.conventions import COUNT, MODEL, SEED, import_keras, make_folder, number_type
+from ddpm_lib.cli.conventions import (
+    COUNT,
+    MODEL,
+    SEED,
+    add_sampler_flags,
+    check_sampler_flags,
+    chosen_sampler,
+    import_keras,
+    make_folder,
+    new_folder,
+    path,
+)
 from ddpm_lib.config import InputError
+from ddpm_lib.files import whole_or_not_at_all
 
 HELP = "draw images with a trained network"
+DEFAULT_OUT = "generated"
 DEFAULT_MODEL = "faces"  # what `generate` draws with when no --model is given
 STRIP_FRAMES = (1000, 750, 500, 250, 0)  # the steps at which the trajectory strip looks
 
 
 def add_flags(parser):
     """Add the flags of this command."""
-    parser.flag("model", metavar="MODEL", help=f"{MODEL} (default: {DEFAULT_MODEL})")
+    parser.flag("model", type=path, metavar="MODEL", help=f"{MODEL} (default: {DEFAULT_MODEL})")
     parser.flag("num_samples", type=COUNT, default=16, help="(default: 16)")
-    parser.flag(
-        "sampler", choices=["ddpm", "ddim", "dpm++"], default="ddim", help="dpm++ is DPM-Solver++(2M) (default: ddim)"
-    )
-    parser.flag("steps", type=COUNT, help="(default: 50 for ddim, 20 for dpm++, all for ddpm)")
-    parser.flag("eta", type=number_type(float, 0.0), help="share of fresh noise in ddim (default: 0)")
+    add_sampler_flags(parser)
     parser.flag("seed", type=SEED, default=0, help="of the first image; the next ones count up (default: 0)")
     parser.flag("batch_size", type=COUNT, default=16, help="images at a time (default: 16)")
-    parser.flag("out", default="generated", metavar="FOLDER", help="(default: generated)")
+    where = "for samples.png, and samples.npz with the arrays images (N, H, W, C) uint8 and seeds (default: a new one)"
+    parser.flag("out", type=path, metavar="FOLDER", help=where)
+    parser.flag("overwrite", action="store_true", help="write over the images that --out holds")
+    parser.flag("separate", action="store_true", help="also save every image as a file of its own, seed_N.png")
     parser.flag("trajectory", action="store_true", help="also save how the first images come about")
 
 
@@ -37,27 +49,18 @@ def run(flags):
 
     from ddpm_lib import checkpoints, hardware, images, sampling
 
-    if flags.eta is not None and flags.sampler != "ddim":
-        raise InputError("--eta belongs to --sampler ddim; leave it out, or change the sampler")
+    check_sampler_flags(flags)
     hardware.enable_memory_growth()
     if flags.model is None:
         print(f"no --model given: drawing with the model {DEFAULT_MODEL}, which comes with the project")
     name = flags.model or DEFAULT_MODEL
-    checkpoints.read_config(name)  # a wrong file is named before anything is written
-    folder = make_folder(flags.out)
+    total = checkpoints.read_config(name).diffusion.num_steps
+    sampler, options = chosen_sampler(flags, total)
+    steps = options["num_steps"]
+    # All that can be wrong is named before anything is written.
+    _refuse_bad_out(flags)
     model = checkpoints.load(name)
-    total = model.schedule.num_steps
-    steps = flags.steps or min({"ddpm": total, "ddim": 50, "dpm++": 20}[flags.sampler], total)
-    if steps > total:
-        raise InputError(f"--steps {steps} is more than the {total} steps the model was trained with")
-    options = {"num_steps": steps}
-    if flags.sampler == "ddim":
-        options["eta"] = flags.eta or 0.0
-    sampler = {
-        "ddpm": sampling.ddpm_sample,
-        "ddim": sampling.ddim_sample,
-        "dpm++": sampling.dpm_solver_pp_sample,
-    }[flags.sampler]
+    folder = make_folder(flags.out) if flags.out else new_folder(DEFAULT_OUT)
 
     seeds = range(flags.seed, flags.seed + flags.num_samples)
     num_batches = -(-flags.num_samples // flags.batch_size)
@@ -80,10 +83,15 @@ def run(flags):
         raise KeyboardInterrupt(f"kept none of {flags.num_samples} images: the first batch was not finished")
     pixels = images.to_uint8(np.concatenate(batches))
     seeds = seeds[: len(pixels)]
-    np.savez_compressed(folder / "samples.npz", images=pixels, seeds=np.array(seeds))
+    with whole_or_not_at_all(folder / "samples.npz") as temporary:
+        np.savez_compressed(temporary, images=pixels, seeds=np.array(seeds))
     scale = max(1, 96 // model.config.unet.image_size)
     images.save_png(folder / "samples.png", images.make_grid(pixels), scale)
     written = ["samples.png", "samples.npz"]
+    if flags.separate:
+        for seed, image in zip(seeds, pixels, strict=True):
+            images.save_png(folder / f"seed_{seed}.png", image)
+        written.append("seed_N.png")
     if trajectory:
         first = sampling.noise_per_image(seeds[: flags.batch_size], model.image_shape)(-1)
         trajectory.save(folder, first, scale)
@@ -91,6 +99,16 @@ def run(flags):
     if len(pixels) < flags.num_samples:
         raise KeyboardInterrupt(f"kept {len(pixels)} of {flags.num_samples} images in {folder}")
     print("wrote " + ", ".join(str(folder / name) for name in written))
+
+
+def _refuse_bad_out(flags):
+    if not flags.out:
+        return
+    folder = pathlib.Path(flags.out)
+    if folder.suffix.lower() in (".png", ".jpg", ".jpeg", ".gif", ".webp", ".npz") and not folder.is_dir():
+        raise InputError(f"--out {folder} is to be a folder: leave the ending out; samples.png is written into it")
+    if not flags.overwrite and any(folder.glob("samples.*")):
+        raise InputError(f"{folder} holds images already: name another --out, or add --overwrite")
 
 
 class Trajectory:

@@ -1,6 +1,6 @@
 """`ddpm info`: describe this machine, and a checkpoint."""
 
-from ddpm_lib.cli.conventions import MODEL, import_keras
+from ddpm_lib.cli.conventions import MODEL, import_keras, path
 from ddpm_lib.config import PRESETS
 
 HELP = "describe this machine, and a checkpoint"
@@ -8,7 +8,7 @@ HELP = "describe this machine, and a checkpoint"
 
 def add_flags(parser):
     """Add the flags of this command."""
-    parser.flag("model", metavar="MODEL", help=MODEL)
+    parser.flag("model", type=path, metavar="MODEL", help=MODEL)
 
 
 def run(flags):

@@ -1,7 +1,7 @@
 """`ddpm prepare`: read a folder or archive of images once, into one array."""
 
-from ddpm_lib.cli.conventions import COUNT, add_data_flags, import_keras
-from ddpm_lib.config import InputError
+from ddpm_lib.cli.conventions import add_data_flags, import_keras, number_type
+from ddpm_lib.config import MAX_IMAGE_SIZE, InputError
 
 HELP = "read a folder or archive of images once, into one array"
 
@@ -9,7 +9,8 @@ HELP = "read a folder or archive of images once, into one array"
 def add_flags(parser):
     """Add the flags of this command."""
     add_data_flags(parser)
-    parser.flag("image_size", type=COUNT, default=64, help="height and width in pixels (default: 64)")
+    size = number_type(int, 1, most=MAX_IMAGE_SIZE)
+    parser.flag("image_size", type=size, default=64, help="height and width in pixels (default: 64)")
 
 
 def run(flags):

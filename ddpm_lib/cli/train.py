@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
-import contextlib
-import itertools
+import argparse
 import pathlib
 import sys
 
-from ddpm_lib.cli.conventions import COUNT, SEED, add_data_flags, import_keras, make_folder, number_type
-from ddpm_lib.config import DEFAULT_PRESETS, PRESETS, InputError, RunConfig
+from ddpm_lib.cli.conventions import (
+    COUNT,
+    SEED,
+    add_data_flags,
+    import_keras,
+    make_folder,
+    new_folder,
+    number_type,
+    path,
+    sole_user,
+)
+from ddpm_lib.config import DEFAULT_PRESETS, PRECISIONS, PRESETS, InputError, RunConfig
+from ddpm_lib.files import whole_or_not_at_all
 
+# The mean squared error of an answer of zeros is 1, give or take the chance of a short epoch.
+WORSE_THAN_UNTRAINED = 1.2
 HELP = "train a network (without flags: handwritten digits, minutes on a CPU)"
 
 
@@ -17,12 +29,17 @@ def add_flags(parser):
     """Add the flags of this command."""
     parser.flag("dataset", choices=sorted(DEFAULT_PRESETS), help="what to train on (default: digits)")
     add_data_flags(parser)
+    parser.flag(
+        "mirror",
+        action=argparse.BooleanOptionalAction,
+        help="mirror half of the images, left to right, anew in every epoch (default: of celeba alone)",
+    )
     parser.flag("preset", choices=sorted(PRESETS), help="network and settings (default: what suits the dataset)")
     parser.flag("epochs", type=COUNT, help="in total, also when resuming")
     parser.flag("batch_size", type=COUNT)
     parser.flag("steps_per_epoch", type=COUNT, help="(default: one pass over the data)")
     parser.flag("lr", type=number_type(float, 0.0, allow_least=False), help="learning rate")
-    parser.flag("precision", choices=["auto", "float32", "mixed_float16", "mixed_bfloat16"], help="(default: auto)")
+    parser.flag("precision", choices=["auto", *PRECISIONS], help="(default: auto)")
     parser.flag("jit", choices=["auto", "on", "off"], help="compile the step with XLA (default: auto, with a GPU)")
     parser.flag(
         "rematerialize",
@@ -33,8 +50,8 @@ def add_flags(parser):
     parser.flag("seed", type=SEED)
     parser.flag("keep", type=COUNT, default=3, help="epoch checkpoints that stay (default: 3)")
     parser.flag("save_every", type=COUNT, default=1000, metavar="STEPS", help="saves within an epoch (default: 1000)")
-    parser.flag("out", metavar="FOLDER", help="run folder (default: a new one under runs)")
-    parser.flag("resume", metavar="FILE", help="continue the run of this checkpoint")
+    parser.flag("out", type=path, metavar="FOLDER", help="run folder (default: a new one under runs)")
+    parser.flag("resume", type=path, metavar="FILE", help="continue the run of this checkpoint")
 
 
 def run(flags):
@@ -45,8 +62,7 @@ def run(flags):
     hardware.enable_memory_growth()
     print(hardware.device_report())
     if flags.resume:
-        trainer, folder = _resumed(flags)
-        config = trainer.run
+        config, folder = _resumed(flags)
     else:
         precision, reason = hardware.choose_precision(flags.precision or "auto")
         print(f"precision {precision}: {reason}")
@@ -54,11 +70,11 @@ def run(flags):
         if flags.out:
             _refuse_existing_run(pathlib.Path(flags.out))
 
+    print(_treatment(config))
     images = data.load_images(
-        config.data, config.unet, cache_dir=flags.cache_dir, max_bad_fraction=flags.max_bad_fraction
+        config.data, config.unet, cache_dir=config.data.cache_dir, max_bad_fraction=flags.max_bad_fraction
     )
-    if config.train.batch_size > len(images):
-        raise InputError(f"--batch_size {config.train.batch_size} is more than the {len(images)} images of the dataset")
+    per_epoch = training.steps_per_epoch(config.train, len(images))
     facts = data.describe(images)
     if flags.resume and facts["sha256"] != config.data.sha256:
         raise InputError(
@@ -67,11 +83,24 @@ def run(flags):
         )
     if not flags.resume:
         config = config.replace(data=facts)
-        folder = make_folder(flags.out) if flags.out else _new_folder(config.preset)
-        keras.utils.set_random_seed(config.train.seed)  # of the initial weights
-        trainer = training.DiffusionTrainer(config)
+        folder = make_folder(flags.out) if flags.out else new_folder(f"runs/{config.preset}")
 
-    per_epoch = training.steps_per_epoch(config.train, len(images))
+    with sole_user(folder):
+        if flags.resume:
+            trainer = checkpoints.resume(flags.resume)
+            trainer.run = config
+            print(f"resuming {flags.resume} at step {trainer.step}")
+        else:
+            _refuse_existing_run(folder)  # one that began while the images were read
+            keras.utils.set_random_seed(config.train.seed)  # of the initial weights
+            trainer = training.DiffusionTrainer(config)
+        _fit(flags, trainer, folder, images, per_epoch)
+
+
+def _fit(flags, trainer, folder, images, per_epoch):
+    from ddpm_lib import checkpoints, training
+
+    config = trainer.run
     print(
         f"{len(images)} images of {config.unet.image_size}x{config.unet.image_size}, "
         f"{trainer.network.count_params():,} weights, {per_epoch} steps an epoch, run folder {folder}"
@@ -79,7 +108,8 @@ def run(flags):
     if trainer.step >= config.train.epochs * per_epoch:
         print(f"this run has had {trainer.step // per_epoch} epochs already; name more with --epochs")
         return
-    (folder / "config.json").write_text(config.to_json())
+    with whole_or_not_at_all(folder / "config.json") as temporary:
+        temporary.write_text(config.to_json())
     training.fit_run(
         trainer,
         images,
@@ -90,8 +120,14 @@ def run(flags):
         ],
         verbose=1 if sys.stdout.isatty() else 2,
     )
+    loss = trainer.rows[-1]["loss"]
+    if loss > WORSE_THAN_UNTRAINED:
+        raise InputError(
+            f"the run has diverged: its loss is {loss:.4g}, and that of an untrained network is 1; "
+            f"start a new run with --lr below {config.train.learning_rate:g}"
+        )
     last = folder / f"unet_epoch_{len(trainer.rows)}.keras"
-    print(f"done: loss {trainer.rows[-1]['loss']:.4f}; now try\n  python generate.py --num_samples 16 --model {last}")
+    print(f"done: loss {loss:.4f}; now try\n  python generate.py --num_samples 16 --model {last}")
 
 
 def _new_config(flags, precision, jit) -> RunConfig:
@@ -99,15 +135,29 @@ def _new_config(flags, precision, jit) -> RunConfig:
     if flags.data_dir and dataset == "digits":
         raise InputError(f"the digits need no --data_dir {flags.data_dir}: leave it out, or name another --dataset")
     config = PRESETS[flags.preset or DEFAULT_PRESETS[dataset]]
-    data = {"dataset": dataset, "data_dir": _absolute(flags.data_dir)}
+    # The preset is for a network; whether left and right may be exchanged is a matter of the data.
+    mirror = dataset == "celeba" if flags.mirror is None else flags.mirror
+    places = {"data_dir": _absolute(flags.data_dir), "cache_dir": _absolute(flags.cache_dir)}
+    data = {"dataset": dataset, "horizontal_flip": mirror, **places}
     train = {"precision": precision, "jit": jit, **_given_train_flags(flags)}
     if flags.epochs:
         train["epochs"] = flags.epochs
     return config.replace(data=data, train=train)
 
 
+def _treatment(config):
+    """Say in one line what is done to the images before the network sees them."""
+    size, data = config.unet.image_size, config.data
+    prepared = {
+        "digits": "enlarged from 8x8",
+        "fashion_mnist": "28x28 with a black edge of 2",
+    }.get(data.dataset, "RGB, the centred square of each (148x148 of CelebA's 178x218), resized")
+    mirrored = "half of them mirrored (--no-mirror: none)" if data.horizontal_flip else "not mirrored (see --mirror)"
+    return f"images: {prepared}, {size}x{size}, {mirrored}"
+
+
 def _absolute(path):
-    return str(pathlib.Path(path).expanduser().resolve()) if path else None
+    return str(pathlib.Path(path).resolve()) if path else None
 
 
 def _given_train_flags(flags):
@@ -122,17 +172,6 @@ def _given_train_flags(flags):
     return {name: value for name, value in given.items() if value is not None}
 
 
-def _new_folder(preset):
-    """A new folder for every run. Making it claims it, so two runs that start at once do not share one."""
-    for number in itertools.count(1):
-        folder = pathlib.Path("runs") / (preset if number == 1 else f"{preset}-{number}")
-        if not folder.exists():
-            make_folder(folder.parent)
-            with contextlib.suppress(FileExistsError):
-                folder.mkdir()
-                return folder
-
-
 def _refuse_existing_run(folder):
     if folder.is_dir() and any(folder.glob("*.keras")):
         latest = folder / "latest.keras"
@@ -144,6 +183,9 @@ def _resumed(flags):
 
     config = checkpoints.read_config(flags.resume)
     asked = {"preset": (flags.preset, config.preset), "dataset": (flags.dataset, config.data.dataset)}
+    if flags.mirror not in (None, config.data.horizontal_flip):
+        given, stored = ("--mirror", "no-mirror") if flags.mirror else ("--no-mirror", "mirror")
+        raise InputError(f"{given} contradicts the checkpoint, which has {stored}: leave the flag out")
     for name, value in _given_train_flags(flags).items():
         asked["lr" if name == "learning_rate" else name] = (value, getattr(config.train, name))
     if flags.precision not in (None, "auto"):
@@ -159,12 +201,8 @@ def _resumed(flags):
     own_folder = pathlib.Path(flags.resume).parent
     if flags.out and pathlib.Path(flags.out).resolve() != own_folder.resolve():
         _refuse_existing_run(pathlib.Path(flags.out))
-    folder = make_folder(flags.out or own_folder)
-    trainer = checkpoints.resume(flags.resume)
     # What may differ from the first part of the run: how long it goes on, and where the images lie now.
     changes = {"train": {"epochs": flags.epochs or config.train.epochs}}
-    if flags.data_dir:
-        changes["data"] = {"data_dir": _absolute(flags.data_dir)}
-    trainer.run = config.replace(**changes)
-    print(f"resuming {flags.resume} at step {trainer.step}")
-    return trainer, folder
+    places = {"data_dir": _absolute(flags.data_dir), "cache_dir": _absolute(flags.cache_dir)}
+    changes["data"] = {name: place for name, place in places.items() if place}
+    return config.replace(**changes), make_folder(flags.out or own_folder)

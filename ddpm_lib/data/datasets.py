@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from sklearn.datasets import load_digits
 from ddpm_lib.config import DataConfig, InputError, UNetConfig
 from ddpm_lib.data.pictures import reason
 from ddpm_lib.data.preparing import open_prepared, prepare
+from ddpm_lib.files import user_path
 
 WHERE_CELEBA_IS = (
     "name the archive img_align_celeba.zip, or the folder it was unpacked to, with --data_dir. It is had from "
@@ -123,13 +125,16 @@ def _fashion_mnist(data_dir):
                 "name a copy of fashion_mnist.npz, or its folder, with --data_dir"
             ) from error
         return images
-    path = Path(data_dir).expanduser()
+    path = user_path(data_dir)
     path = path / "fashion_mnist.npz" if path.is_dir() else path
+    if not path.is_file():
+        raise InputError(f"there is no file {path}")
     try:
+        with zipfile.ZipFile(path) as archive:
+            if sum(member.file_size for member in archive.infolist()) > 2**28:  # it has 55 MB
+                raise ValueError("too large")
         with np.load(path) as arrays:
             images = arrays["x_train"]
-    except FileNotFoundError as error:
-        raise InputError(f"there is no file {path}") from error
     except Exception as error:  # whatever a damaged archive leads to
         raise InputError(f"{path} is not Fashion-MNIST as an .npz file with x_train: {reason(error)}") from error
     if images.shape[1:] != (28, 28) or images.dtype != np.uint8 or not len(images):

@@ -13,11 +13,12 @@ import json
 import os
 import threading
 import zipfile
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageCms, ImageOps
 
 from ddpm_lib.config import InputError
 
@@ -26,7 +27,12 @@ Box = tuple[int, int, int, int]  # left, top, right, bottom, in pixels
 CELEBA_SIZE = (178, 218)  # width and height of CelebA's aligned and cropped pictures
 CELEBA_CROP: Box = (15, 35, 163, 183)  # their centre 148x148, which is mostly face
 MIN_SIDE = 8  # pixels; a smaller picture holds nothing worth learning
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
+# What Pillow decodes itself. It would pass some others, such as EPS, to another program.
+FORMATS = (
+    *("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "AVIF", "JPEG2000", "MPO"),
+    *("PPM", "TGA", "DIB", "PCX", "QOI", "SGI"),
+)
+MAX_FILE_BYTES = 2**28  # of one picture, unpacked: an archive of 3 MB can hold one of 3 GB
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,11 +41,17 @@ class Pictures:
 
     stamps: dict[str, tuple[int, int]]  # name of each image -> numbers that change when the file does
     read: Callable[[str], bytes]
-    num_ignored: int  # other files
+    ignored: Counter[str]  # other files, counted by their endings
 
     def fingerprint(self):
         """Return a checksum that changes when any picture does."""
         return hashlib.sha256(json.dumps(sorted(self.stamps.items())).encode()).hexdigest()
+
+    def describe_ignored(self):
+        """Return how many other files there are, and the commonest endings: "7 other files: 4 .heic, 3 .txt"."""
+        commonest = sorted(self.ignored.items(), key=lambda item: (-item[1], item[0]))[:8]
+        kinds = ", ".join(f"{count:,} {ending}" for ending, count in commonest)
+        return f"{self.ignored.total():,} other files" + (f": {kinds}" if kinds else "")
 
 
 def find_pictures(source, resources):
@@ -48,12 +60,15 @@ def find_pictures(source, resources):
     if archive.is_file():
         source = archive
     if not source.exists():
-        raise InputError(f"there is no file or folder {source}")
+        raise InputError(f"there is no file or folder {source}: name the images with --data_dir")
+    if not source.is_dir() and not source.is_file():  # a device or a pipe might never end
+        raise InputError(f"{source} is neither a folder nor an ordinary file")
     pictures = _in_folder(source) if source.is_dir() else _in_archive(source, resources)
     if not pictures.stamps:
-        raise InputError(
-            f"{source} holds no images ({pictures.num_ignored} other files): expected {', '.join(FORMATS)}"
-        )
+        archives = sorted(source.glob("*.zip")) if source.is_dir() else []
+        if archives:
+            raise InputError(f"{source} holds no images, but an archive: name it with --data_dir {archives[0]}")
+        raise InputError(f"{source} holds no images ({pictures.describe_ignored()}): expected {', '.join(_formats())}")
     return pictures
 
 
@@ -61,47 +76,83 @@ def _in_folder(folder):
     def stop(error):  # a folder that cannot be read is no reason to train on the rest
         raise error
 
-    stamps, num_ignored = {}, 0
-    for root, _, files in os.walk(folder, onerror=stop):
+    stamps, ignored, visited = {}, Counter(), set()
+    for root, folders, files in os.walk(folder, onerror=stop, followlinks=True):
+        status = os.stat(root)
+        if (status.st_dev, status.st_ino) in visited:  # a link to where we have been, perhaps in a circle
+            folders.clear()
+            continue
+        visited.add((status.st_dev, status.st_ino))
+        # Where a folder has two names, its own one is taken, and not that of a link.
+        folders.sort(key=lambda name: (os.path.islink(os.path.join(root, name)), name))
         for path in (Path(root, file) for file in files):
             name = path.relative_to(folder).as_posix()
             if _is_image(name) and path.is_file():
                 status = path.stat()
                 stamps[name] = (status.st_size, status.st_mtime_ns)
             else:
-                num_ignored += 1
-    return Pictures(stamps, lambda name: (folder / name).read_bytes(), num_ignored)
+                ignored[_kind(name)] += 1
+
+    def read(name):
+        _refuse_huge(stamps[name][0])
+        return (folder / name).read_bytes()
+
+    return Pictures(stamps, read, ignored)
 
 
 def _in_archive(path, resources):
     try:
         archive = resources.enter_context(zipfile.ZipFile(path))
     except zipfile.BadZipFile as error:
+        size = f"{path} ({path.stat().st_size:,} bytes)"
+        if _is_image(path.name):
+            raise InputError(f"{size} is one picture: name the folder that it lies in") from error
+        if path.suffix.lower() not in ("", ".zip"):
+            raise InputError(f"{size} is not a zip archive: unpack it, and name the folder of images") from error
         raise InputError(
-            f"{path} ({path.stat().st_size:,} bytes) is not a complete zip archive: "
-            "download it again, or name a folder of images"
+            f"{size} is not a complete zip archive: download it again, or name a folder of images"
         ) from error
     files = [member for member in archive.infolist() if not member.is_dir()]
     members = {member.filename: member for member in files if _is_image(member.filename)}
+    ignored = Counter(_kind(member.filename) for member in files if member.filename not in members)
     lock = threading.Lock()  # the threads share one open archive
 
     def read(name):
+        _refuse_huge(members[name].file_size)  # zipfile reads no more than is promised here
         with lock:
             return archive.read(members[name])
 
     stamps = {name: (member.file_size, member.CRC) for name, member in members.items()}
-    return Pictures(stamps, read, len(files) - len(members))
+    return Pictures(stamps, read, ignored)
+
+
+def _refuse_huge(size):
+    if size > MAX_FILE_BYTES:
+        raise ValueError(f"too large: {size:,} bytes, at most {MAX_FILE_BYTES:,} are read")
+
+
+def _formats():
+    """Those of `FORMATS` that this Pillow was built with."""
+    Image.init()
+    return [name for name in FORMATS if name in Image.OPEN]
+
+
+def _is_hidden(name):
+    return any(part.startswith((".", "__MACOSX")) for part in name.split("/"))
 
 
 def _is_image(name):
     ending = os.path.splitext(name)[1].lower()
-    hidden = any(part.startswith((".", "__MACOSX")) for part in name.split("/"))
-    return Image.registered_extensions().get(ending) in FORMATS and not hidden
+    return Image.registered_extensions().get(ending) in FORMATS and not _is_hidden(name)
+
+
+def _kind(name):
+    return "hidden" if _is_hidden(name) else os.path.splitext(name)[1].lower() or "without an ending"
 
 
 def load_picture(encoded: bytes, image_size: int, crop: Box | None) -> tuple[np.ndarray, bool]:
     """Decode, crop and resize one picture; also tell whether it had to be enlarged."""
-    with Image.open(io.BytesIO(encoded), formats=FORMATS) as opened:
+    with Image.open(io.BytesIO(encoded), formats=_formats()) as opened:
         picture = _to_rgb(ImageOps.exif_transpose(opened))
     width, height = picture.size
     if min(width, height) < MIN_SIDE:
@@ -120,12 +171,38 @@ def load_picture(encoded: bytes, image_size: int, crop: Box | None) -> tuple[np.
 
 
 def _to_rgb(picture):
-    if picture.mode.startswith("I"):  # 16-bit grey, which Pillow would cut off at 255
-        picture = Image.fromarray(np.clip(np.asarray(picture) // 257, 0, 255).astype(np.uint8))
-    if picture.has_transparency_data:
-        picture = picture.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture).convert("RGB")
-    return picture.convert("RGB")
+    """Return the picture as sRGB: by its colour profile if it has one, and with what is transparent white."""
+    profile = picture.info.get("icc_profile")
+    if picture.mode == "F" or picture.mode.startswith("I"):
+        picture = Image.fromarray(_to_8_bits(np.asarray(picture)))
+    alpha = picture.convert("RGBA").getchannel("A") if picture.has_transparency_data else None
+    picture = (profile and _by_profile(picture, profile)) or picture.convert("RGB")
+    if alpha is None:
+        return picture
+    picture.putalpha(alpha)
+    return Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture).convert("RGB")
+
+
+def _to_8_bits(values):
+    """Scale the values of a picture of more than 8 bits to 0..255, if what is white in it can be known."""
+    least, most = values.min(), values.max()
+    if values.dtype.kind == "f":
+        if least >= 0 and most <= 255:
+            return np.rint(values * (255 if most <= 1 else 1)).astype(np.uint8)
+    elif least >= 0 and (most == 0 or 4096 <= most <= 65535):  # not 8 or 12 bits in the place of 16
+        return np.rint(values / 257).astype(np.uint8)
+    raise ValueError(f"its values go from {least:g} to {most:g}: rescale them, 16 bits to 0..65535 and floats to 0..1")
+
+
+def _by_profile(picture, profile):
+    """Convert to sRGB by an embedded ICC profile; return None where the profile is damaged or of another picture."""
+    try:
+        profile = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        mode = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK", "Lab": "LAB"}[profile.profile.xcolor_space.strip()]
+        picture = picture if picture.mode == mode else picture.convert(mode)
+        return ImageCms.profileToProfile(picture, profile, ImageCms.createProfile("sRGB"), outputMode="RGB")
+    except (ImageCms.PyCMSError, KeyError, OSError, ValueError):
+        return None
 
 
 def reason(error):

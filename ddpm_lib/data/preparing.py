@@ -19,8 +19,9 @@ from PIL import features
 from tqdm import tqdm
 
 from ddpm_lib import __version__
-from ddpm_lib.config import InputError
+from ddpm_lib.config import MAX_IMAGE_SIZE, InputError
 from ddpm_lib.data.pictures import CELEBA_CROP, Box, find_pictures, load_picture, reason
+from ddpm_lib.files import user_path
 
 try:
     import fcntl
@@ -39,9 +40,9 @@ def prepare(
 ) -> Path:
     """Crop and resize every picture of an archive or a folder, and store them as one uint8 array in a cache folder.
 
-    Pictures come in the order of their names. Each one is turned upright as its EXIF tag says, converted to RGB (what
-    is transparent becomes white), cropped, and resized with an antialiasing filter (Lanczos). Unreadable, truncated and
-    tiny ones are skipped, counted and named.
+    Pictures come in the order of their names. Each one is turned upright as its EXIF tag says, converted to sRGB by its
+    colour profile (what is transparent becomes white), cropped, and resized with an antialiasing filter (Lanczos).
+    Unreadable, truncated and tiny ones, and those whose values have no known range, are skipped, counted and named.
 
     The same source with the same settings is prepared once: later calls find the result by the names, sizes and
     checksums or modification times of the files. The result appears under its name only when it is complete, whatever
@@ -49,7 +50,8 @@ def prepare(
 
     Args:
         source: a zip archive of images such as CelebA's `img_align_celeba.zip`, or a folder that holds this archive, or
-            a folder of images at any depth. Hidden files, and files whose ending is not that of an image, are ignored.
+            a folder of images at any depth, also behind links. Hidden files, and files whose ending is not that of an
+            image, are ignored and counted.
         image_size: height and width of the result, in pixels.
         cache_dir: where the result goes; by default `default_cache_dir()`.
         crop: the square to cut from every picture. By default `CELEBA_CROP` from pictures of CelebA's size, and the
@@ -65,16 +67,16 @@ def prepare(
         InputError: if the source is missing, empty, corrupt or holds no image, if too many images are bad, or if the
             cache folder cannot be written or lies inside the source.
     """
-    if image_size < 1:
-        raise InputError(f"image_size must be at least 1 pixel, got {image_size}")
+    if not 1 <= image_size <= MAX_IMAGE_SIZE:
+        raise InputError(f"image_size must be in 1..{MAX_IMAGE_SIZE} pixels, got {image_size}")
     if not 0 <= max_bad_fraction <= 1:
         raise InputError(f"max_bad_fraction must be in 0..1, got {max_bad_fraction}")
     if crop is not None:
         left, top, right, bottom = crop
         if min(left, top) < 0 or right - left < 1 or right - left != bottom - top:
             raise InputError(f"crop must be a square (left, top, right, bottom) inside the picture, got {tuple(crop)}")
-    source = Path(source).expanduser().resolve()
-    cache = Path(cache_dir or default_cache_dir()).expanduser().resolve()
+    source = user_path(source).resolve()
+    cache = user_path(default_cache_dir() if cache_dir is None else cache_dir).resolve()
     if cache.is_relative_to(source):
         raise InputError(f"the cache folder {cache} lies inside {source}: name another one with --cache_dir")
 
@@ -87,6 +89,7 @@ def prepare(
             "image_size": image_size,
             "crop": crop or {"178x218": CELEBA_CROP, "other": "largest centred square"},
             "filter": "LANCZOS",
+            "colours": "sRGB, by embedded profiles",  # 0.1.0 took the numbers as they stood
             "fingerprint": pictures.fingerprint(),
         }
         key = hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:12]
@@ -105,6 +108,8 @@ def prepare(
                 file.write(json.dumps(description, indent=2).encode() + b"\n")
         except OSError as error:
             raise InputError(f"cannot write to the cache folder {cache}: {error.strerror}; see --cache_dir") from error
+    if pictures.ignored.total():
+        _say(f"Ignored {pictures.describe_ignored()}")
     _say(f"Prepared {result['count']:,} images at {image_size}x{image_size}: {path}")
     return path
 
@@ -183,7 +188,7 @@ def _write_array(file, pictures, image_size, crop, max_bad_fraction, progress) -
         "count": count,
         "sha256": digest.hexdigest(),
         "num_enlarged": num_enlarged,
-        "num_ignored_files": pictures.num_ignored,
+        "num_ignored_files": pictures.ignored.total(),
         "skipped": skipped,
     }
 
@@ -222,7 +227,8 @@ def _reusable(path):
         _say(f"Preparing again: {error}")
         return False
     description = json.loads(path.read_text())
-    _say(f"Using {description['count']:,} images prepared before ({len(description['skipped'])} skipped): {path}")
+    left_out = f"{len(description['skipped'])} skipped, {description['num_ignored_files']} other files ignored"
+    _say(f"Using {description['count']:,} images prepared before ({left_out}): {path}")
     return True
 
 

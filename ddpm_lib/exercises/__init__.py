@@ -16,6 +16,7 @@ CHAPTERS = (
     "closed_form",
     "posterior",
     "objective",
+    "half_precision",
     "training_on_faces",
     "what_it_learned",
 )

@@ -263,12 +263,12 @@ def folder_of_text(folder):
 @pytest.mark.parametrize(
     "make, message",
     [
-        (lambda folder: folder / "missing.zip", "there is no file or folder"),
+        (lambda folder: folder / "missing.zip", "there is no file or folder .*: name the images with --data_dir"),
         (lambda folder: folder / ("x" * 300), "cannot read .*File name too long"),
         (lambda folder: folder, r"holds no images \(0 other files\)"),
-        (folder_of_text, r"holds no images \(1 other files\)"),
+        (folder_of_text, r"holds no images \(1 other files: 1 \.txt\)"),
         (empty_archive, r"holds no images \(0 other files\)"),
-        (archive_without_images, r"holds no images \(1 other files\)"),
+        (archive_without_images, r"holds no images \(1 other files: 1 \.txt\)"),
         (empty_file, r"\(0 bytes\) is not a complete zip archive: download it again"),
         (web_page, r"\(27 bytes\) is not a complete zip archive: download it again"),
         (truncated_archive, r"\(5,000 bytes\) is not a complete zip archive: download it again"),

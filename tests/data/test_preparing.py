@@ -51,7 +51,7 @@ def test_the_same_source_and_settings_are_prepared_once(source, cache, capsys, m
         context.setattr(preparing, "load_picture", lambda *_: pytest.fail("a picture was decoded again"))
         context.setattr(preparing, "_sole_writer", lambda *_: pytest.fail("reading needs no right to write"))
         assert prepare(source, 32, cache_dir=cache, progress=False) == first
-    assert "Using 3 images prepared before (0 skipped)" in capsys.readouterr().err
+    assert "Using 3 images prepared before (0 skipped, 0 other files ignored)" in capsys.readouterr().err
     assert prepare(source, 16, cache_dir=cache, progress=False) != first
     assert prepare(source, 32, crop=(0, 0, 32, 32), cache_dir=cache, progress=False) != first
 

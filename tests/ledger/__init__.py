@@ -15,6 +15,7 @@ CHAPTERS = (
     "posterior",
     "objective",
     "first_model",
+    "half_precision",
     "training_on_faces",
     "what_it_learned",
 )

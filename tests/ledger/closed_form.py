@@ -432,7 +432,7 @@ INLINE = Inline(
         "find the step at which $#1$ in each": Says(halves, r"#1, \quad \lambda = 0"),
         "The two ends $#1$ and $#2$ were chosen for $#3$.": Says(library_steps, r"#1, \quad #2, \quad #3"),
         "the logarithm of $#1$ is close to $#2$,": Says(small_betas, r"\log(#1) \approx #2", 1e-3),
-        "With $T = #1$ it is about $#2$": Says(numbers, r"-#1 (0.0001 + 0.02) / 2 \approx #2", 0.01),
+        "With $T = #1$ it is about $#2$": Says(numbers, r"-#1 (0.0001 + 0.02) / 2 \approx #2", 0.0055),
         "and $#1$ is more than a third": Says(numbers, "1/3 < #1 < 1/2"),
         r"multiplies all $\beta_t$ by $#1$.": Says(fewer_steps, r"#1 \sum_{i=1}^{T} \beta_i = S"),
         "was trained with $#1$": Says(fifty_steps),
@@ -459,5 +459,13 @@ INLINE = Inline(
     },
     not_evaluated={
         "The paper states $L_T \\approx 10^{-5}$ bits": "quoted: tests/numbers/closed_form.toml says from where",
+    },
+    blind={
+        "at the first step alpha_bar is alpha, and all noise is that of the step": (
+            r"bar in \bar\alpha_1 = \alph of **Start, $t = 1$.** Here $\bar\alpha_1 =",
+            r"bar in 1 - \bar\alpha_1 = \ of **Start, $t = 1$.** Here $\bar\alpha_1 =",
+            r"bar in \bar\varepsilon_1 =  of At the start it is $\bar\varepsilon_1 = ",
+        ),
+        "all variances are 1": (r't->t-1 in ame{Var}(x_t) = \bar of remains normalized."** The article write',),
     },
 )

@@ -3,7 +3,7 @@
 import math
 
 from tests.ledger.checking import Check
-from tests.ledger.inline import AMPLITUDE, SQUARED_ERROR, Inline, Says
+from tests.ledger.inline import AMPLITUDE, SQUARED_ERROR, SYMMETRIC, Inline, Says
 from tests.ledger.variables import World
 from tests.ledger.worlds import POSTERIOR, WHOLE_CHAIN, chains, constant_answers, posteriors
 
@@ -60,5 +60,11 @@ INLINE = Inline(
         "is the mean of $#1$ over its pixels": SQUARED_ERROR,
         "so $#1$. Any constant": Says(constant_answers),
         "error in the predicted noise is divided by $#1$,": AMPLITUDE,
+    },
+    blind={
+        SYMMETRIC: (
+            r"-->+ in arepsilon - \varepsi of is the mean of $(\varepsilon - \varepsil",
+            r"-->+ in arepsilon - c)^2] =  of so $\operatorname{E}[(\varepsilon - c)^2",
+        )
     },
 )

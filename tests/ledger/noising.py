@@ -25,7 +25,7 @@ def walks():
 
 
 def quarters():
-    return [World({"t": 1, r"\bar\alpha": lambda i: 0.25})]
+    return [World({"t": 1, r"\bar\alpha": {1: 0.25}.__getitem__})]
 
 
 def shrunk_too_much():
@@ -35,7 +35,7 @@ def shrunk_too_much():
         v = 3.0
         for _ in range(5000):
             v = (1 - beta) * (1 - beta) * v + beta
-        worlds.append(World({"t": 1, "v": v, r"\beta": lambda i=1, beta=beta: beta}))
+        worlds.append(World({"t": 1, "v": v, r"\beta": lambda i=1, beta=beta: {1: beta}[i]}))
     return worlds
 
 

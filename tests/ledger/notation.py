@@ -4,7 +4,7 @@ import numpy as np
 
 from ddpm_lib import diffusion, schedules
 from tests.ledger.closed_form import scaled_noises
-from tests.ledger.inline import SQUARED_ERROR, STEPS, Inline, Says
+from tests.ledger.inline import SQUARED_ERROR, STEPS, SYMMETRIC, Inline, Says
 from tests.ledger.variables import World, condition
 from tests.ledger.worlds import chain, chains
 
@@ -17,11 +17,12 @@ def library():
         x, names = world.random["x"], world.names
         x_0, noise = names["x"](0), names[r"\varepsilon"]()
         means, covariances = condition([x(t - 1)], [x(t), x(0)])
+        answer = {(names["x"](t), x_0): means[0]}
         share = (x(t).weights[0] / x(0).weights[0]) ** 2
         ratio = share / (x(t).weights[1:] ** 2).sum()
         symbols = {
             r"\tilde\beta": {t: covariances[0, 0]}.__getitem__,
-            r"\tilde\mu_t": lambda *at, mean=means[0]: mean,
+            r"\tilde\mu_t": lambda *at, answer=answer: answer[at],
             "SNR": {t: ratio}.__getitem__,
             r"\lambda": {t: np.log(ratio)}.__getitem__,
             "v": names[r"\partialx_t/\partialx_0"] * noise - np.sqrt(1 - share) * x_0,
@@ -87,5 +88,9 @@ INLINE = Inline(
         ),
         "| $#1$ | its mean, `posterior_mean` |": is_code("posterior_mean"),
         "the training loss: mean of $#1$ |": SQUARED_ERROR,
+    },
+    blind={
+        SYMMETRIC: (r"-->+ in arepsilon - \varepsi of the training loss: mean of $(\varepsilon",),
+        "at the first step alpha_bar is alpha": (r"bar in \bar\alpha_1 of `schedule.alpha_bars[0]` is $\bar\alpha_",),
     },
 )

@@ -24,8 +24,8 @@ INLINE = """\
 ## Inside sentences
 
 The formulas inside the sentences of the chapters and of the page of symbols are read and evaluated, too: {statements}
-statements. A formula that only computes, such as $1 - \\beta_t$, is evaluated as what its sentence says of it. A value that
-a sentence gives to a letter, such as $T = 1000$, is left to the test of the numbers.
+statements. A formula that only computes, such as $1 - \\beta_t$, is evaluated as what its sentence says of it. A value
+that a sentence gives to a letter, such as $T = 1000$, is left to the test of the numbers.
 """
 
 

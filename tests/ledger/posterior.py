@@ -333,4 +333,22 @@ INLINE = Inline(
         "Many texts write $#1$ where we write $#2$.": Says(chains, "#1 = #2"),
         "If you see $#1$ in that place": Says(chains, r"\beta_t < #1 = \operatorname{Var}[x_t \mid x_0]"),
     },
+    blind={
+        "there is room between the two sides": (
+            r"t->t-1 in \beta_t of since $\beta_t$ is small against $1 - \b",
+            r"-->+ in 1 - \bar\alpha_{t-1} of since $\beta_t$ is small against $1 - \b",
+            r"digit in 1 - \bar\alpha_{t-1} of since $\beta_t$ is small against $1 - \b",
+            r"digit in \alpha_{t-1} of since $\beta_t$ is small against $1 - \b",
+            r"t-1->t in \bar\alpha_{t-1} of since $\beta_t$ is small against $1 - \b",
+            r"-->+ in / \sqrt{1 - \bar\alp of $\beta_t / \sqrt{1 - \bar\alpha_t}$ is s",
+            r"digit in t / \sqrt{1 - \bar\a of $\beta_t / \sqrt{1 - \bar\alpha_t}$ is s",
+            r"t->t-1 in \bar\alpha_t} of $\beta_t / \sqrt{1 - \bar\alpha_t}$ is s",
+            r"digit in \alpha_{t-1} > \bar\ of $\bar\alpha_{t-1} > \bar\alpha_t$",
+            r"bar in \bar\alpha_{t-1} > \ of $\bar\alpha_{t-1} > \bar\alpha_t$",
+        ),
+        "all powers of 1 are 1, and of 0 they are 0": (
+            r"digit in s^2 = 1 of $s^2 = 1$: all $v_t$ are 1, and the vari",
+            r"digit in s^2 = 0 of $s^2 = 0$, a single image: $v_t = 1 - \b",
+        ),
+    },
 )

@@ -77,7 +77,8 @@ def numbers():
 
 def halves():
     """The step at which image and noise have equal shares."""
-    return [World({"t": 1, r"\bar\alpha": lambda i: 0.5, r"\lambda": lambda i=1: math.log(0.5) - math.log(1 - 0.5)})]
+    logarithm = {1: math.log(0.5) - math.log(1 - 0.5)}
+    return [World({"t": 1, r"\bar\alpha": {1: 0.5}.__getitem__, r"\lambda": lambda i=1: logarithm[i]})]
 
 
 def constant_answers():

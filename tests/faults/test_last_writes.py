@@ -1,0 +1,208 @@
+"""The last write before the end: a signal, a full disk, a folder that vanished, two runs in one folder."""
+
+import errno
+import fcntl
+import os
+import pathlib
+import pty
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import termios
+import time
+
+import keras
+import numpy as np
+import pytest
+
+from ddpm_lib import checkpoints, cli, images, stopping, training
+from ddpm_lib.cli import conventions
+from ddpm_lib.config import InputError
+from ddpm_lib.files import CannotWrite, whole_or_not_at_all
+from tests.test_cli import ROOT, TRAIN, WITH_SMALL_NETWORKS
+from tests.test_training import IMAGES, callbacks, new_trainer
+
+
+class AtStep(keras.callbacks.Callback):
+    """Does something before the step of a number."""
+
+    def __init__(self, step, act):
+        super().__init__()
+        self.step, self.act = step, act
+
+    def on_train_batch_begin(self, batch, logs=None):
+        if self.model.step == self.step:
+            self.act()
+
+
+# --- signals ---
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_whatever_ends_training_lets_it_finish_the_step_and_save(tmp_path, monkeypatch, name):
+    number, saved = getattr(signal, name), []
+    monkeypatch.setattr(checkpoints, "save", lambda trainer, path: saved.append((trainer.step, path.name)))
+    before = signal.signal(number, signal.SIG_DFL)
+    try:
+        act = AtStep(1, lambda: os.kill(os.getpid(), number))
+        with pytest.raises(KeyboardInterrupt):
+            training.fit_run(new_trainer(), IMAGES, [act, *callbacks(tmp_path / "run")], verbose=0)
+        assert signal.getsignal(number) == signal.SIG_DFL
+    finally:
+        signal.signal(number, before)
+    assert saved == [(2, "latest.keras")]
+
+
+def test_nohup_is_respected():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with stopping.FinishStepOnInterrupt():
+            assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.slow
+def test_a_lost_terminal_saves(tmp_path):
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-c", WITH_SMALL_NETWORKS, *TRAIN[1:], "--epochs", "100000", "--out", tmp_path / "run"]
+    process = subprocess.Popen(
+        [str(part) for part in command],
+        **{"cwd": ROOT, "stdin": theirs, "stdout": theirs, "stderr": theirs, "start_new_session": True},
+        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+    )
+    os.close(theirs)
+    os.set_blocking(ours, False)
+    while not (tmp_path / "run/history.csv").exists():
+        assert process.poll() is None
+        try:
+            os.read(ours, 10**6)
+        except BlockingIOError:
+            time.sleep(0.1)
+    os.close(ours)  # the terminal goes away
+    assert process.wait(timeout=300) == 130
+    history = (tmp_path / "run/history.csv").read_text().splitlines()
+    assert checkpoints.resume(tmp_path / "run/latest.keras").step >= int(history[-1].split(",")[1])
+
+
+# --- disks ---
+
+
+def full_disk(folder, monkeypatch):
+    """Let no file get its name in a folder."""
+    replace = os.replace
+
+    def refuse(source, target):
+        if pathlib.Path(target).is_relative_to(folder):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return replace(source, target)
+
+    monkeypatch.setattr(os, "replace", refuse)
+
+
+@pytest.mark.parametrize("cause", ["vanished", "full"])
+def test_a_state_that_cannot_be_saved_is_rescued(tmp_path, monkeypatch, cause):
+    folder = tmp_path / "run"
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.setattr(tempfile, "gettempdir", lambda: str(tmp_path / "elsewhere"))
+    act = (lambda: shutil.rmtree(folder)) if cause == "vanished" else (lambda: full_disk(folder, monkeypatch))
+    with pytest.raises(CannotWrite) as caught:
+        training.fit_run(new_trainer(), IMAGES, [AtStep(1, act), *callbacks(folder)], verbose=0)
+    rescue = tmp_path / "elsewhere/rescued_step_3.keras"
+    reason = {"vanished": "No such file or directory", "full": "No space left on device"}[cause]
+    assert str(caught.value) == (
+        f"cannot write {folder}/unet_epoch_1.keras: {reason}; the state was saved to {rescue}: "
+        f"go on with --resume {rescue} and another --out"
+    )
+    trainer = checkpoints.resume(rescue)  # the advice is followed
+    assert trainer.step == 3 and len(trainer.rows) == 1
+
+
+def test_where_nothing_can_be_saved_the_last_whole_state_is_named(tmp_path, monkeypatch):
+    folder = tmp_path / "run"
+    act = AtStep(4, lambda: full_disk("/", monkeypatch))
+    with pytest.raises(CannotWrite) as caught:
+        training.fit_run(new_trainer(), IMAGES, [act, *callbacks(folder)], verbose=0)
+    advice = f"; make room there, then go on with --resume {folder}/latest.keras"
+    assert str(caught.value) == f"cannot write {folder}/unet_epoch_2.keras: No space left on device{advice}"
+    monkeypatch.undo()
+    assert checkpoints.resume(folder / "latest.keras").step == 3
+    assert not [path for path in folder.rglob("*") if "tmp" in path.name]
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda path: images.save_png(path, np.zeros((2, 2, 1), np.uint8)),
+        lambda path: images.save_gif(path, [np.zeros((2, 2, 1), np.uint8)] * 2),
+        lambda path: images.save_strip(path, [np.zeros((2, 2, 1), np.uint8)], ["x"]),
+        lambda path: checkpoints.save(new_trainer(), path),
+    ],
+)
+def test_a_full_disk_leaves_the_old_file_and_no_half_one(tmp_path, monkeypatch, write):
+    path = tmp_path / "x.keras"
+    path.write_bytes(b"old")
+    with monkeypatch.context() as context:
+        full_disk(tmp_path, context)
+        with pytest.raises(CannotWrite, match=f"cannot write {path}: No space left on device"):
+            write(path)
+    assert path.read_bytes() == b"old" and [file.name for file in tmp_path.iterdir()] == ["x.keras"]
+    write(path)
+    assert path.read_bytes() != b"old"
+
+
+def test_a_folder_in_the_place_of_a_file_is_named(tmp_path, capsys):
+    with pytest.raises(CannotWrite, match="Is a directory"), whole_or_not_at_all(tmp_path) as temporary:
+        temporary.write_text("x")
+    (tmp_path / "out.npz").mkdir()
+    assert cli.main(["export", "--model", "digits", "--out", str(tmp_path / "out.npz")]) == 2
+    assert "is a folder: name a file in it, ending in .npz" in capsys.readouterr().err
+
+
+# --- two runs ---
+
+
+def test_two_runs_in_one_folder_are_refused(tmp_path, capsys):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    with conventions.sole_user(folder):
+        assert cli.main(["train", "--out", str(folder)]) == 2
+        line = capsys.readouterr().err.splitlines()[-1]
+        assert f"another run is writing to {folder}: wait for it, or name another --out" in line
+    with conventions.sole_user(folder):
+        pass
+    assert not list(folder.iterdir())
+
+
+def test_a_dead_process_holds_no_folder(tmp_path):
+    script = f"""
+import os, time
+from ddpm_lib.cli.conventions import sole_user
+with sole_user({str(tmp_path)!r}):
+    print("held", flush=True)
+    time.sleep(600)
+"""
+    process = subprocess.Popen([sys.executable, "-c", script], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "held\n"
+    with pytest.raises(InputError, match="another run"), conventions.sole_user(tmp_path):
+        pass
+    process.kill()
+    process.wait()
+    with conventions.sole_user(tmp_path):
+        pass
+
+
+def test_a_run_that_began_meanwhile_is_not_overwritten(tmp_path, capsys, monkeypatch):
+    """Both saw an empty folder; the first had finished before the second took hold of it."""
+    held = conventions.sole_user
+
+    def late(folder):
+        (folder / "latest.keras").write_bytes(b"of the first")
+        return held(folder)
+
+    monkeypatch.setattr(cli.importlib.import_module("ddpm_lib.cli.train"), "sole_user", late)
+    assert cli.main(["train", "--out", str(tmp_path / "run")]) == 2
+    assert "holds a run already" in capsys.readouterr().err
+    assert (tmp_path / "run/latest.keras").read_bytes() == b"of the first"
