@@ -55,7 +55,7 @@ def reverse_variances(schedule: NoiseSchedule, variance: str | np.ndarray = "bet
 
 
 def bound_weights(schedule: NoiseSchedule, variance: str | np.ndarray = "beta") -> np.ndarray:
-    """Weights of the squared error of the noise in the bound: beta^2 / (2 sigma^2 alpha (1 - alpha_bar)).
+    """Weights of the squared error of the noise in the bound: beta_t^2 / (2 sigma_t^2 alpha_t (1 - alpha_bar_t)).
 
     Ho et al. (2020), Eq. 12. L_simple (Eq. 14) has 1 in their place.
 

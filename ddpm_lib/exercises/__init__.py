@@ -15,7 +15,11 @@ CHAPTERS = (
     "noising",
     "closed_form",
     "posterior",
+<<<<<<< HEAD
     "objective",
+=======
+    "reverse_step",
+>>>>>>> main
     "half_precision",
     "training_on_faces",
     "what_it_learned",

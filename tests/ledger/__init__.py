@@ -13,7 +13,11 @@ CHAPTERS = (
     "noising",
     "closed_form",
     "posterior",
+<<<<<<< HEAD
     "objective",
+=======
+    "reverse_step",
+>>>>>>> main
     "first_model",
     "half_precision",
     "training_on_faces",

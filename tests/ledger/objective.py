@@ -356,6 +356,10 @@ INLINE = Inline(
         "as $#1$. The library puts": Says(library_variances),
         "which is $#1$; the next section": Says(atoms, "s = #1"),
         "For the second, $#1$ is the ratio plus 1": Says(atoms, r"#1 = \mathrm{SNR}(t) + 1"),
+        "The reason is the division by $#1$.": Says(
+            atoms, r"x_0 = \frac{x_t - \sqrt{1 - \bar\alpha_t} \varepsilon}{#1}"
+        ),
+        "by multiplying it with $#1$.": Says(atoms, r"(\hat x_0 - x_0)^2 = #1 (\hat\varepsilon - \varepsilon)^2"),
         "the ratio plus 1 is the inverse of $#1$": Says(atoms, r"1 / #1 = \mathrm{SNR}(t) + 1"),
     },
     not_evaluated={r"In the paper $\sigma_1^2 = \beta_1$": "a choice of the paper"},
