@@ -15,11 +15,8 @@ CHAPTERS = (
     "noising",
     "closed_form",
     "posterior",
-<<<<<<< HEAD
-    "objective",
-=======
     "reverse_step",
->>>>>>> main
+    "objective",
     "half_precision",
     "training_on_faces",
     "what_it_learned",

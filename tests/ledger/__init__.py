@@ -13,11 +13,8 @@ CHAPTERS = (
     "noising",
     "closed_form",
     "posterior",
-<<<<<<< HEAD
-    "objective",
-=======
     "reverse_step",
->>>>>>> main
+    "objective",
     "first_model",
     "half_precision",
     "training_on_faces",
