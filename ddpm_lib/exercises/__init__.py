@@ -17,6 +17,7 @@ CHAPTERS = (
     "posterior",
     "few_steps",
     "reverse_step",
+    "objective",
     "half_precision",
     "training_on_faces",
     "what_it_learned",

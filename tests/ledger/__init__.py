@@ -14,6 +14,7 @@ CHAPTERS = (
     "closed_form",
     "posterior",
     "reverse_step",
+    "objective",
     "first_model",
     "few_steps",
     "half_precision",
