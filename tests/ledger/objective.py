@@ -26,12 +26,6 @@ GRID = "float64: posteriors by regression, divergences summed over a grid, means
 ATOMS = "float64: data on three points; guesses by Bayes' rule, the score by a step into the complex plane."
 
 CHECKS: dict[str, Check] = {
-    "eq-objective-joint": Check(
-        "book/45_objective.md: back",
-        SMALL + "densities are sums over a table.",
-        small_worlds,
-        ((r"p(x_T) \prod", r"\prod"), (r"\prod_{t=1}", r"\prod_{t=2}")),
-    ),
     "eq-objective-importance": Check(
         "book/45_objective.md: surprise",
         SMALL + "the mean is a sum over paths.",
@@ -147,15 +141,6 @@ CHECKS: dict[str, Check] = {
         networks,
         ((r"\frac{1}{2}", "1"), (r"- 1 - \log", r"- 1 + \log"), (r"\tilde\beta_t", r"\beta_t")),
     ),
-    "eq-objective-mean-network": Check(
-        "book/45_objective.md: network_mean",
-        "float64: the posterior's mean by regression, at the image that the network's noise implies.",
-        networks,
-        (
-            (r"\frac{\beta_t}{\sqrt{1", r"\frac{\sqrt{\beta_t}}{\sqrt{1"),
-            (r"\frac{1}{\sqrt{\alpha_t}}", r"\sqrt{\alpha_t}"),
-        ),
-    ),
     "objective-difference": Check(
         "book/45_objective.md: network_mean",
         GRID,
@@ -218,12 +203,6 @@ CHECKS: dict[str, Check] = {
         "float64: images of equal probability, whose bits can be counted.",
         coin_images,
         (("D ", ""), (r"\log 2", r"\log 10")),
-    ),
-    "objective-best": Check(
-        "book/45_objective.md: the text",
-        "float64: a number with three values.",
-        scattered,
-        (("+ (m - c)^2", "- (m - c)^2"), ("(y - m)^2", "(y - c)^2")),
     ),
     "objective-smoothed": Check(
         "ddpm_lib/exact.py: GaussianMixture.density",

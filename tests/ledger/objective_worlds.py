@@ -106,7 +106,7 @@ def scattered():
     worlds = []
     for values, chances in [((0.2, 1.0, 5.0), (0.5, 0.3, 0.2)), ((2.0, 3.0, 3.5), (0.1, 0.6, 0.3))]:
         mean = math.fsum(a * b for a, b in zip(values, chances, strict=True))
-        worlds.append(World({"m": mean, "c": 0.7}, quadrature={"y": (values, chances)}))
+        worlds.append(World({"m": mean}, quadrature={"y": (values, chances)}))
     return worlds
 
 
