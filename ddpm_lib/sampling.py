@@ -126,6 +126,48 @@ def ddim_sample(
     return _walk(predict_noise, schedule, x_T, move, num_steps, noise_fn, clip, spacing, callback)
 
 
+def ddim_encode(
+    predict_noise: Callable,
+    schedule: NoiseSchedule,
+    x_0,
+    *,
+    num_steps: int = 50,
+    spacing: str = "trailing",
+    callback: Callable[[Step], None] | None = None,
+):
+    """Walk the steps of DDIM upwards, from an image to the noise that `ddim_sample` turns into it.
+
+    Song, Meng and Ermon (2021), Eq. 13 with the steps in the other order. Each step takes the noise that the network
+    sees where the step begins, as DDIM does, which is the other end: the way there and back is closed only up to the
+    length of the steps. The first step begins at the clean image, and asks the network at index 0.
+
+    Args:
+        predict_noise: see the module's text.
+        schedule: the forward process that the network was trained on.
+        x_0: (B, H, W, C) float32 images in [-1, 1].
+        num_steps: how many of the schedule's steps to visit; `ddim_sample` goes back through the same ones.
+        spacing: see `timestep_subsequence`. With "leading" the walk ends below T-1, where `ddim_sample` begins too.
+        callback: called with a `Step` after each step; its `t` is -1 where the clean image was left.
+
+    Returns:
+        (B, H, W, C) float32, near standard normal if the network is good. `ddim_sample` with `clip=False` and the
+        same steps leads back to x_0.
+
+    Raises:
+        ValueError: if `num_steps` is out of range or `spacing` is unknown.
+    """
+    visited = timestep_subsequence(schedule.num_steps, num_steps, spacing)[::-1]
+    x, alpha_bar = ops.convert_to_tensor(x_0, dtype="float32"), 1.0
+    for number, (t, t_next) in enumerate(zip(np.append(-1, visited[:-1]), visited, strict=True)):
+        noise_pred = predict_noise(x, ops.full((x.shape[0],), max(int(t), 0), dtype="int32"))
+        x_0_pred = (x - np.sqrt(1.0 - alpha_bar) * noise_pred) / np.sqrt(alpha_bar)
+        alpha_bar = float(schedule.alpha_bars[t_next])
+        x = np.sqrt(alpha_bar) * x_0_pred + np.sqrt(1.0 - alpha_bar) * noise_pred
+        if callback:
+            callback(Step(number, int(t), int(t_next), x, x_0_pred))
+    return x
+
+
 def dpm_solver_pp_sample(
     predict_noise: Callable,
     schedule: NoiseSchedule,

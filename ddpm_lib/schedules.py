@@ -137,8 +137,8 @@ def timestep_subsequence(num_train_steps: int, num_steps: int, spacing: str = "t
     Args:
         num_train_steps: T of the schedule the network was trained with.
         num_steps: how many of them to visit, 1..T.
-        spacing: "trailing" starts at T-1, where the image really is noise; "leading" ends at 0. Both names are those
-            of Lin et al. (2023), Table 2.
+        spacing: "trailing" starts at T-1, where the image really is noise; "leading" ends at 0; "linspace" does both.
+            The names are those of Lin et al. (2023), Table 2.
 
     Returns:
         (num_steps,) int64 indices, strictly decreasing.
@@ -152,4 +152,6 @@ def timestep_subsequence(num_train_steps: int, num_steps: int, spacing: str = "t
         return np.round(num_train_steps * np.arange(num_steps, 0, -1) / num_steps).astype(np.int64) - 1
     if spacing == "leading":
         return np.arange(num_steps - 1, -1, -1) * (num_train_steps // num_steps)
-    raise ValueError(f"unknown spacing {spacing!r}: choose trailing or leading")
+    if spacing == "linspace":
+        return np.round(np.linspace(num_train_steps - 1, 0, num_steps)).astype(np.int64)
+    raise ValueError(f"unknown spacing {spacing!r}: choose trailing, leading or linspace")

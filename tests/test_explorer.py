@@ -12,8 +12,8 @@ import scipy.stats
 
 from ddpm_lib.config import InputError
 from ddpm_lib.exact import GaussianMixture
-from ddpm_lib.explorer import SCRIPT, ReverseExplorer, ScheduleExplorer, pictures, prior_kl
-from ddpm_lib.explorer.mixture import reverse_step
+from ddpm_lib.explorer import SCRIPT, ReverseExplorer, SamplersExplorer, ScheduleExplorer, pictures, prior_kl
+from ddpm_lib.explorer.mixture import reverse_step, solver_step
 from ddpm_lib.explorer.script import FOLDER, PARTS
 
 
@@ -52,6 +52,20 @@ def test_reverse_step_is_the_product_of_two_normal_distributions():
     assert reverse_step(x_t, x_0, alpha_bar, 1.0)[1] == 0.0
 
 
+def test_solver_step_integrates_an_image_that_changes_evenly_in_log_u():
+    """dy/du = x_0 with y = x / sqrt(1 - ab) and u the root of the signal-to-noise ratio, here by the exact integral."""
+    u = np.array([0.5, 0.51, 0.523])
+    bars = u**2 / (1 + u**2)
+    x_0 = [np.array([[0.3 + 0.8 * np.log(at), -0.2]]) for at in u]
+    x_t = np.array([[0.7, -0.4]])
+    found = solver_step(x_t, x_0[1], bars[1], bars[2], (bars[0], x_0[0]))
+    change = [0.3 * at + 0.8 * (at * np.log(at) - at) for at in u]
+    expected = x_t / np.sqrt(1 - bars[1]) + np.array([[change[2] - change[1], -0.2 * (u[2] - u[1])]])
+    # What it leaves out is of the third power of the step's length, log 0.523 / 0.51.
+    np.testing.assert_allclose(found, np.sqrt(1 - bars[2]) * expected, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(solver_step(x_t, x_0[1], bars[1], 1.0, (bars[0], x_0[0])), x_0[1], rtol=1e-12)
+
+
 def test_pictures_are_small_and_free():
     for name in pictures.NAMES:
         assert pictures.picture(name).shape == (64, 64, 3) and pictures.picture(name).dtype == np.uint8
@@ -79,6 +93,11 @@ def test_own_picture_is_cut_and_shrunk():
         lambda: ReverseExplorer("spiral"),
         lambda: ReverseExplorer(eta=-0.1),
         lambda: ReverseExplorer(num_steps=5, step=6),
+        lambda: SamplersExplorer("peaks"),
+        lambda: SamplersExplorer(GaussianMixture([[0.0]], [1.0], 0.1)),
+        lambda: SamplersExplorer(GaussianMixture([[0.0, 0.0]], [1.0], 0.0)),
+        lambda: SamplersExplorer(num_steps=251),
+        lambda: SamplersExplorer(spacing="quadratic"),
         lambda: ReverseExplorer(GaussianMixture([[0.0, 0.0, 0.0]], [1.0], 0.1)),
         lambda: ReverseExplorer(GaussianMixture([[0.0]], [1.0], 0.0)),
     ],
@@ -89,7 +108,9 @@ def test_bad_settings_are_one_clear_line(make):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("make", [ScheduleExplorer, ReverseExplorer, lambda: ReverseExplorer("moons")])
+@pytest.mark.parametrize(
+    "make", [ScheduleExplorer, ReverseExplorer, lambda: ReverseExplorer("moons"), SamplersExplorer]
+)
 def test_html_is_small_the_same_every_time_and_asks_for_nothing(make):
     text = make().to_html()
     assert text == make().to_html()

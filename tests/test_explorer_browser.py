@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ddpm_lib import sampling
-from ddpm_lib.explorer import SCRIPT, TARGETS, ReverseExplorer, ScheduleExplorer, pictures, prior_kl
+from ddpm_lib.explorer import SCRIPT, TARGETS, ReverseExplorer, SamplersExplorer, ScheduleExplorer, pictures, prior_kl
 from ddpm_lib.explorer.numbers import TERMINAL_ALPHA_BAR_LIMIT
 from ddpm_lib.schedules import build_schedule, timestep_subsequence
 
@@ -26,9 +26,11 @@ def folder(tmp_path_factory):
     bodies = {
         "schedule": ScheduleExplorer().to_html(),
         "reverse": ReverseExplorer().to_html(),
+        "samplers": SamplersExplorer().to_html(),
         "many": ScheduleExplorer().to_html()
         + ScheduleExplorer("cosine").to_html()
-        + ReverseExplorer("moons").to_html(),
+        + ReverseExplorer("moons").to_html()
+        + SamplersExplorer().to_html(),
     }
     for name, body in bodies.items():
         (folder / f"{name}.html").write_text(PAGE.format(body), "utf-8")
@@ -82,6 +84,7 @@ def visit(chromium, addresses):
 
 
 ANY = "ddpm-schedule-explorer, ddpm-reverse-explorer"
+SIDE = "ddpm-samplers-explorer"
 
 
 def readings(page, place=0):
@@ -251,6 +254,93 @@ def test_distances_equal_the_librarys(visit, name):
         expected = TARGETS[name].expected_distance(1000, found["alpha_bar"])
         # Where F is almost 1, the square root of F (1 - F) turns rounding of 1e-16 into 1e-8.
         assert found["expected_distance"] == pytest.approx(expected, rel=1e-7)
+
+
+# ---- Samplers side by side ------------------------------------------------------------------------------------------
+
+
+def ends(page, **change):
+    """Where the four runs end after a change of settings, from x_T on, and the numbers shown."""
+    page.evaluate(f"(change) => document.querySelector('{SIDE}').change(change)", change)
+    page.wait_for_function(
+        f"""() => {{ const {{ runs, walk }} = document.querySelector('{SIDE}');
+          return Object.values(runs).every((run) => run.done === walk.steps.length - 1); }}"""
+    )
+    page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    points = page.evaluate(
+        f"""() => Object.entries(document.querySelector('{SIDE}').runs).map(([key, run]) => [key, Array.from(run.x)])"""
+    )
+    shown = page.evaluate(f"() => document.querySelector('{SIDE}').readings")
+    return {key: np.reshape(x, (1000, 2)) for key, x in points}, shown
+
+
+@pytest.mark.parametrize("spacing", ["trailing", "leading", "linspace"])
+def test_steps_visited_with_every_spacing_are_the_librarys(visit, spacing):
+    page = visit("samplers")
+    for total, count in [*((1000, count) for count in range(1, 1001, 7)), (1000, 16), (50, 50), (7, 4)]:
+        found = page.evaluate("(asked) => ddpmExplorers.spacedSteps(...asked)", [total, count, spacing])
+        assert found == [*(timestep_subsequence(total, count, spacing) + 1).tolist(), 0], (total, count)
+
+
+@pytest.mark.parametrize("spacing", ["trailing", "leading"])
+def test_all_samplers_end_where_the_librarys_do(visit, spacing):
+    page, count = visit("samplers"), 8
+    found, shown = ends(page, target="ring", num_steps=count, spacing=spacing)
+    noise = page.evaluate(
+        "(count) => [1, ...Array.from({ length: count }, (_, i) => 100 + i)].map((seed) => "
+        "Array.from(ddpmExplorers.gaussians(2000, seed)))",
+        count,
+    )
+    x_T, *fresh = np.reshape(noise, (-1, 1000, 1, 1, 2)).astype("float32")
+    ring, schedule = TARGETS["ring"], build_schedule()
+    options = {"num_steps": count, "clip": False, "spacing": spacing}
+    noisy = options | {"noise_fn": lambda number: fresh[number]}
+    arguments = ring.predict_noise(schedule), schedule, x_T
+    expected = {
+        "beta": sampling.ddpm_sample(*arguments, variance="beta", **noisy),
+        "posterior": sampling.ddpm_sample(*arguments, variance="posterior", **noisy),
+        "ddim": sampling.ddim_sample(*arguments, **options),
+        "solver": sampling.dpm_solver_pp_sample(*arguments, **options),
+    }
+    for key, x_0 in expected.items():
+        # Near the border between two components a float32 rounding can send a point the other way.
+        gap = np.abs(np.asarray(x_0).reshape(-1, 2) - found[key]).max(axis=1)
+        assert np.median(gap) < 1e-4 and (gap < 1e-2).mean() > 0.99, key
+        assert shown[key] == pytest.approx(ring.distance(found[key]), rel=1e-9)
+    assert shown["expected_distance"] == pytest.approx(ring.expected_distance(1000), rel=1e-7)
+
+
+def test_slider_and_spacing_move_numbers_and_pixels(visit):
+    page = visit("samplers")
+    _, before = ends(page)
+    picture = pixels(page)
+    page.locator("input[data-key=num_steps]").focus()
+    page.keyboard.press("ArrowRight")
+    _, after = ends(page)
+    assert page.evaluate(f"() => document.querySelector('{SIDE}').settings.num_steps") == 15
+    assert after["ddim"] < before["ddim"] and pixels(page) != picture
+    page.locator("input[value=leading]").check(force=True)
+    _, leading = ends(page)
+    assert leading["solver"] > 2 * after["solver"]  # it extrapolates over the long step to step 1
+    page.wait_for_url("**samplers.spacing=leading**")
+    page.get_by_role("button", name="Reset").click()
+    assert ends(page)[1] == before
+
+
+def test_samplers_widget_has_its_model(visit):
+    page = visit("samplers")
+    page.goto("about:blank")
+    traits = SamplersExplorer("ring", num_steps=5)
+    page.evaluate(
+        """async ([text, traits]) => {
+          const module = await import(URL.createObjectURL(new Blob([text], { type: "text/javascript" })));
+          const model = { get: (key) => traits[key], on() {}, set() {}, save_changes() {} };
+          module.default.render({ el: document.body, model });
+        }""",
+        [traits._esm, {key: getattr(traits, key) for key in (*traits.settings, *traits.data)}],
+    )
+    _, shown = ends(page)
+    assert shown["solver"] < shown["ddim"] < 1
 
 
 # ---- Controls --------------------------------------------------------------------------------------------------------
@@ -472,4 +562,4 @@ def test_without_scripts_a_figure_and_a_sentence_stand_there(visit):
     for image in page.locator("img").all():
         assert image.is_visible() and len(image.get_attribute("alt")) > 60
         assert image.evaluate("(image) => image.naturalWidth") > 600
-    assert page.get_by_text("A still picture of an interactive figure").count() == 3
+    assert page.get_by_text("A still picture of an interactive figure").count() == 4

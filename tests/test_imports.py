@@ -100,7 +100,7 @@ def test_imports_follow_the_picture(path):
 
 def is_chapter(path):
     """Say whether a file holds what belongs to one chapter: there is a chapter of its name."""
-    return any(BOOK.glob(f"[0-9]*_{path.stem}.md"))
+    return any(BOOK.glob(f"[0-9][0-9]_{path.stem}.md"))
 
 
 CHAPTERS = [

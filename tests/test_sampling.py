@@ -10,6 +10,7 @@ import pytest
 from keras import ops
 
 from ddpm_lib.sampling import (
+    ddim_encode,
     ddim_sample,
     ddpm_sample,
     dpm_solver_pp_sample,
@@ -376,3 +377,52 @@ def test_settings_that_make_no_sense_are_refused():
     for seeds, batch_size in (([], 16), ([1], 0)):
         with pytest.raises(ValueError, match="at least one seed and a batch_size of at least 1"):
             sample_images(None, ddim_sample, seeds, batch_size=batch_size)
+
+
+# --- The way up ------------------------------------------------------------------------------------------------------
+
+
+def test_encoding_follows_the_curve_of_gaussian_data():
+    """Data N(0, s^2): the ODE keeps x_t in units of its deviation, so that x_T is x_0 sqrt(v_T) / s."""
+    s, bars = 0.6, SCHEDULE.alpha_bars
+
+    def network(x, t):
+        return float(np.sqrt(1 - bars[int(t[0])]) / (bars[int(t[0])] * s**2 + 1 - bars[int(t[0])])) * x
+
+    x_0 = s * np.random.default_rng(0).standard_normal((1, 4, 4, 1)).astype("float32")
+    there = np.sqrt(bars[-1] * s**2 + 1 - bars[-1]) / s * x_0
+    up, back = [], []
+    for num_steps in (50, 100, 500):
+        x_T = numpy(ddim_encode(network, SCHEDULE, x_0, num_steps=num_steps))
+        up.append(np.abs(x_T - there).max())
+        back.append(np.abs(ddim_sample(network, SCHEDULE, x_T, num_steps=num_steps, clip=False) - x_0).max())
+    for errors in (up, back):  # Euler's method: the error falls as the number of steps grows
+        assert errors[0] / errors[1] == pytest.approx(2, rel=0.15) and errors[1] / errors[2] == pytest.approx(
+            5, rel=0.15
+        )
+
+
+@pytest.mark.parametrize("spacing", ["trailing", "leading", "linspace"])
+def test_encoding_takes_the_steps_of_the_sampler_upwards(spacing):
+    down, up, asked = [], [], []
+
+    def network(x, t):
+        asked.append(int(t[0]))
+        return 0.5 * x
+
+    ddim_sample(network, SCHEDULE, PROBE, num_steps=7, spacing=spacing, callback=down.append)
+    asked.clear()
+    x_T = ddim_encode(network, SCHEDULE, PROBE, num_steps=7, spacing=spacing, callback=up.append)
+    assert [(step.t, step.t_next) for step in up] == [(step.t_next, step.t) for step in down[::-1]]
+    assert asked == [0, *(step.t for step in up[1:])]
+    assert np.array_equal(numpy(up[-1].x), numpy(x_T)) and [step.number for step in up] == list(range(7))
+    with pytest.raises(ValueError, match=r"1\.\.1000"):
+        ddim_encode(network, SCHEDULE, PROBE, num_steps=0)
+
+
+def test_encoding_is_closed_where_the_noise_does_not_change():
+    """A constant noise makes the curve a straight line, which Euler's method follows exactly both ways."""
+    x_0 = PROBE - 0.5
+    x_T = ddim_encode(lambda x, t: PROBE_NOISE, SCHEDULE, x_0, num_steps=5)
+    back = numpy(ddim_sample(lambda x, t: PROBE_NOISE, SCHEDULE, x_T, num_steps=5, clip=False))
+    assert np.abs(back - x_0).max() < 1e-4

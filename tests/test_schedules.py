@@ -101,18 +101,22 @@ def test_schedules_are_found_by_name():
 
 
 @pytest.mark.parametrize("num_steps", [1, 3, 7, 9, 27, 250, 999, 1000])
-@pytest.mark.parametrize("spacing", ["trailing", "leading"])
+@pytest.mark.parametrize("spacing", ["trailing", "leading", "linspace"])
 def test_subsequences_have_the_asked_length_and_fall(num_steps, spacing):
     steps = timestep_subsequence(1000, num_steps, spacing)
     assert len(steps) == num_steps and (np.diff(steps) < 0).all()
     assert steps.min() >= 0 and steps.max() <= 999
-    assert (steps[0] == 999) if spacing == "trailing" else (steps[-1] == 0)
+    assert steps[0] == 999 or spacing == "leading"
+    assert steps[-1] == 0 or spacing == "trailing" or num_steps == 1
 
 
 def test_subsequences_by_hand():
     assert timestep_subsequence(1000, 3).tolist() == [999, 666, 332]
     assert timestep_subsequence(1000, 10).tolist() == list(range(999, 0, -100))
     assert timestep_subsequence(1000, 10, "leading").tolist() == list(range(900, -1, -100))
+    # Lin et al. (2023), Table 2, which counts steps from 1.
+    table = [1, 112, 223, 334, 445, 556, 667, 778, 889, 1000]
+    assert (timestep_subsequence(1000, 10, "linspace") + 1).tolist() == table[::-1]
     assert timestep_subsequence(1000, 1000).tolist() == list(range(999, -1, -1))
 
 
@@ -123,5 +127,5 @@ def test_impossible_subsequences_are_refused(num_steps):
 
 
 def test_unknown_spacing_is_refused():
-    with pytest.raises(ValueError, match="trailing or leading"):
+    with pytest.raises(ValueError, match="trailing, leading or linspace"):
         timestep_subsequence(1000, 10, "uniform")

@@ -1,9 +1,9 @@
-"""Explorers: sliders over the noise schedule, the reverse process and films, the same in the book and in a notebook."""
+"""Explorers: sliders over the schedule, the reverse process, samplers and films, the same in book and notebook."""
 
 from ddpm_lib.explorer.film import Film
 from ddpm_lib.explorer.mixture import TARGETS
 from ddpm_lib.explorer.numbers import prior_kl
 from ddpm_lib.explorer.script import SCRIPT
-from ddpm_lib.explorer.widgets import ReverseExplorer, ScheduleExplorer
+from ddpm_lib.explorer.widgets import ReverseExplorer, SamplersExplorer, ScheduleExplorer
 
-__all__ = ["SCRIPT", "TARGETS", "Film", "ReverseExplorer", "ScheduleExplorer", "prior_kl"]
+__all__ = ["SCRIPT", "TARGETS", "Film", "ReverseExplorer", "SamplersExplorer", "ScheduleExplorer", "prior_kl"]

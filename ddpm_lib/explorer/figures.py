@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from ddpm_lib.exact import GaussianMixture
-from ddpm_lib.explorer.mixture import reverse_step
+from ddpm_lib.explorer.mixture import reverse_step, solver_step
 from ddpm_lib.images import to_uint8
 from ddpm_lib.schedules import NoiseSchedule, timestep_subsequence
 
@@ -94,6 +94,50 @@ def reverse_figure(
         axes.set_title(f"t = {steps[number]}", fontsize=7)
         axes.set_yticks([])
         axes.tick_params(labelsize=6, colors=_GREY)
+    return _png(figure)
+
+
+SAMPLERS = {  # the titles of the panels, and what `reverse_step` is told
+    r"DDPM, $\sigma^2 = \beta$": {"sampler": "ddpm", "variance": "beta"},
+    r"DDPM, $\sigma^2 = \tilde\beta$": {"sampler": "ddpm", "variance": "posterior"},
+    r"DDIM, $\eta = 0$": {"sampler": "ddim"},
+    "DPM-Solver++": None,
+}
+
+
+def samplers_figure(mixture: GaussianMixture, schedule: NoiseSchedule, num_steps: int, spacing: str) -> bytes:
+    """Draw where four samplers end, from the same noise, on the exact density.
+
+    Args:
+        mixture: the data, in two dimensions.
+        schedule: the forward process.
+        num_steps: how many of its steps are visited.
+        spacing: see `timestep_subsequence`.
+
+    Returns:
+        A PNG file.
+    """
+    steps = np.append(timestep_subsequence(schedule.num_steps, num_steps, spacing) + 1, 0)  # the paper's t
+    alpha_bars = np.append(1.0, schedule.alpha_bars)
+    line = (np.arange(52) + 0.5) / 10 - 2.6
+    grid = np.stack(np.meshgrid(line, line), axis=-1).reshape(-1, 2)
+    density = np.sqrt(mixture.density(grid)).reshape(52, 52)
+    figure = Figure(figsize=(6.4, 1.9), dpi=150, layout="constrained")
+    for axes, (title, options) in zip(figure.subplots(1, 4), SAMPLERS.items(), strict=True):
+        generator, before = np.random.default_rng(0), None
+        x = generator.standard_normal((1000, 2))
+        for t, t_next in itertools.pairwise(steps):
+            x_0, walk = mixture.expected_x_0(x, alpha_bars[t]), (alpha_bars[t], alpha_bars[t_next])
+            if options is None:
+                x = solver_step(x, x_0, *walk, before)
+            else:
+                mean, sigma = reverse_step(x, x_0, *walk, **options)
+                x = mean + sigma * generator.standard_normal(mean.shape)
+            before = walk[0], x_0
+        axes.imshow(density, cmap="Blues", vmax=1.6 * density.max(), extent=(-2.6, 2.6, -2.6, 2.6), origin="lower")
+        axes.scatter(*x[:500].T, s=1.5, color=_ORANGE, linewidths=0)
+        axes.set(xlim=(-2.6, 2.6), ylim=(-2.6, 2.6), xticks=[], yticks=[])
+        axes.set_title(title, fontsize=7)
     return _png(figure)
 
 

@@ -42,12 +42,13 @@ function reverseStep({ sampler, variance, eta }, x, x0, alphaBar, next, noise) {
   });
 }
 
+const halfToEven = (value) => { // as NumPy rounds
+  const up = Math.round(value);
+  return up - value === 0.5 && up % 2 ? up - 1 : up;
+};
+
 // The steps visited, as the paper's t, from T down to 0: timestep_subsequence with trailing spacing.
 function visitedSteps(T, count) {
-  const halfToEven = (value) => {
-    const up = Math.round(value);
-    return up - value === 0.5 && up % 2 ? up - 1 : up;
-  };
   return Array.from({ length: count + 1 }, (_, i) => halfToEven(T * (count - i) / count));
 }
 

@@ -34,6 +34,28 @@ def reverse_step(x_t, x_0, alpha_bar, alpha_bar_next, sampler="ddpm", variance="
     return np.sqrt(alpha_bar_next) * x_0 + np.sqrt(max(1.0 - alpha_bar_next - sigma**2, 0.0)) * noise, sigma
 
 
+def solver_step(x_t, x_0, alpha_bar, alpha_bar_next, before=None):
+    """x_next, one step of `ddpm_lib.sampling.dpm_solver_pp_sample` without clipping (Lu et al., 2022, Algorithm 2).
+
+    Args:
+        x_t: (N, D) points at alpha_bar.
+        x_0: (N, D) clean points as predicted from them.
+        alpha_bar: in (0, 1).
+        alpha_bar_next: of the step that is reached, above `alpha_bar`; 1 for the clean data.
+        before: alpha_bar and x_0 of the step before, if there is one.
+
+    Returns:
+        (N, D).
+    """
+    if before and alpha_bar_next < 1.0:
+        log_u, log_u_next, log_u_before = (
+            np.log(bar / (1.0 - bar)) / 2 for bar in (alpha_bar, alpha_bar_next, before[0])
+        )
+        x_0 = x_0 + (log_u_next - log_u) / (log_u - log_u_before) / 2 * (x_0 - before[1])
+    weight_x_t = np.sqrt((1.0 - alpha_bar_next) / (1.0 - alpha_bar))
+    return weight_x_t * (x_t - np.sqrt(alpha_bar) * x_0) + np.sqrt(alpha_bar_next) * x_0
+
+
 def _moons():
     angles = np.pi * np.arange(12) / 11
     upper = np.stack([np.cos(angles), np.sin(angles)], axis=1)

@@ -1,6 +1,9 @@
 // Every explorer by the name of its element, for the page and for the notebook.
 
-const ELEMENTS = { "ddpm-schedule-explorer": ScheduleExplorer, "ddpm-reverse-explorer": ReverseExplorer };
+const ELEMENTS = {
+  "ddpm-schedule-explorer": ScheduleExplorer, "ddpm-reverse-explorer": ReverseExplorer,
+  "ddpm-samplers-explorer": SamplersExplorer,
+};
 for (const [tag, type] of Object.entries(ELEMENTS)) if (!customElements.get(tag)) customElements.define(tag, type);
 
 // For anywidget: the element, with its settings tied to the traits of the same names.

@@ -15,9 +15,10 @@ PARTS = (
     "schedule_explorer",
     "mixture",
     "reverse_explorer",
+    "samplers_explorer",
     "register",
 )
-EXPORTS = "schedule, priorKL, gaussians, expectedX0, reverseStep, visitedSteps, distances, widget"
+EXPORTS = "schedule, priorKL, gaussians, expectedX0, reverseStep, visitedSteps, spacedSteps, distances, widget"
 FOLDER = pathlib.Path(__file__).parent
 
 # A function around all of them keeps their names out of the page.

@@ -66,6 +66,8 @@ p { margin: 10px 0 0; }
 .strip { grid-area: strip; display: grid; grid-template-columns: repeat(8, 1fr); gap: 4px; cursor: pointer; text-align: center; }
 .strip .near canvas { outline: 2px solid var(--orange); outline-offset: 1px; }
 .stage { height: 300px; border-radius: 4px; }
+.panels { display: grid; grid-template-columns: 1fr 1fr; gap: 10px 12px; margin-top: 10px; }
+.square { aspect-ratio: 1; }
 .play { display: flex; gap: 8px; align-items: center; margin-top: 10px; }
 .play { flex-wrap: wrap; }
 .play .slider { flex: 1 1 240px; grid-template-columns: auto 1fr 84px; }
@@ -81,6 +83,7 @@ header .slider { flex: 1 1 190px; grid-template-columns: auto 1fr 40px; }
   header strong { min-width: 0; }
   .strip { gap: 8px; }
   .stage { height: 340px; }
+  .panels { grid-template-columns: repeat(4, 1fr); }
 }
 @media print { button, .sliders, .play { display: none; } }
 `;

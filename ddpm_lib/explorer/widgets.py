@@ -146,26 +146,11 @@ class ReverseExplorer(_Explorer):
     targets = traitlets.Dict().tag(sync=True)
 
     def __init__(self, target="peaks", *, name="reverse", **settings):
-        offered = dict(TARGETS)
-        if isinstance(target, GaussianMixture):
-            if target.means.shape[1] > 2 or not target.deviation:
-                raise InputError("the explorer draws mixtures in 1 or 2 dimensions, with a deviation above 0")
-            offered = {"yours": target} | offered
-            target = "yours"
-        elif target not in offered:
-            raise InputError(f"unknown target {target!r}: choose {', '.join(offered)}, or give a GaussianMixture")
+        target, offered = _offer(target, TARGETS, (1, 2))
         if settings.get("step", 0) > settings.get("num_steps", 50):
             raise InputError(f"step is {settings['step']}, but the run has {settings.get('num_steps', 50)} steps")
         self._mixture = offered[target]
-        tables = {
-            key: {
-                "means": mixture.means.tolist(),
-                "weights": mixture.weights.tolist(),
-                "deviation": float(mixture.deviation),
-            }
-            for key, mixture in offered.items()
-        }
-        super().__init__(name, target=target, targets=tables, **settings)
+        super().__init__(name, target=target, targets=_tables(offered), **settings)
 
     def figure(self) -> tuple[bytes, str]:
         """Draw the still picture: PNG bytes and their description."""
@@ -178,3 +163,64 @@ class ReverseExplorer(_Explorer):
             else f"Five pictures of a cloud of points going back from noise to the target {self.target} in "
             f"{self.num_steps} steps of {self.sampler.upper()}."
         )
+
+
+class SamplersExplorer(_Explorer):
+    """Where every sampler ends, side by side, from the same noise and with the exact denoiser of a mixture.
+
+    Args:
+        target: ring or moons, or a `ddpm_lib.exact.GaussianMixture` in two dimensions of your own.
+        num_steps: how many of the 1000 steps of the linear schedule are visited, 1..250.
+        spacing: trailing, leading or linspace, see `ddpm_lib.schedules.timestep_subsequence`.
+        name: the explorer's name in the page's address; two of the same name are told apart by their order.
+
+    Raises:
+        InputError: if a setting is unknown or out of range.
+    """
+
+    _esm = SCRIPT + 'export default globalThis.ddpmExplorers.widget("ddpm-samplers-explorer");\n'
+    tag = "ddpm-samplers-explorer"
+    settings = ("target", "num_steps", "spacing")
+    data = ("targets",)
+
+    target = traitlets.Unicode("moons").tag(sync=True)
+    num_steps = traitlets.Int(10, min=1, max=250).tag(sync=True)
+    spacing = traitlets.Enum(("trailing", "leading", "linspace"), "trailing").tag(sync=True)
+    targets = traitlets.Dict().tag(sync=True)
+
+    def __init__(self, target="moons", *, name="samplers", **settings):
+        offered = {key: mixture for key, mixture in TARGETS.items() if mixture.means.shape[1] == 2}
+        target, offered = _offer(target, offered, (2,))
+        self._mixture = offered[target]
+        super().__init__(name, target=target, targets=_tables(offered), **settings)
+
+    def figure(self) -> tuple[bytes, str]:
+        """Draw the still picture: PNG bytes and their description."""
+        return figures.samplers_figure(self._mixture, build_schedule(), self.num_steps, self.spacing), (
+            f"Four clouds of points on the target {self.target}: where DDPM with both variances, DDIM and DPM-Solver++ "
+            f"end after {self.num_steps} steps from the same noise."
+        )
+
+
+def _offer(target, offered, dimensions):
+    """Put a mixture of the caller's own before the targets on offer; return its key and all of them."""
+    if isinstance(target, GaussianMixture):
+        if target.means.shape[1] not in dimensions or not target.deviation:
+            numbers = " or ".join(map(str, dimensions))
+            raise InputError(f"the explorer draws mixtures in {numbers} dimensions, with a deviation above 0")
+        return "yours", {"yours": target} | offered
+    if target not in offered:
+        raise InputError(f"unknown target {target!r}: choose {', '.join(offered)}, or give a GaussianMixture")
+    return target, offered
+
+
+def _tables(offered):
+    """Return mixtures as the script reads them."""
+    return {
+        key: {
+            "means": mixture.means.tolist(),
+            "weights": mixture.weights.tolist(),
+            "deviation": float(mixture.deviation),
+        }
+        for key, mixture in offered.items()
+    }

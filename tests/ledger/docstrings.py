@@ -15,7 +15,7 @@ import re
 
 import numpy as np
 
-from ddpm_lib import diffusion, schedules, training
+from ddpm_lib import diffusion, evaluation, schedules, training
 from tests import prose
 from tests.ledger.inline import Inline, Says, Statement, find
 from tests.ledger.notation import library
@@ -101,6 +101,17 @@ def conversions():
             code[f"weight_{kind}"] = diffusion.loss_weights(kind, schedule, 1.5)[t - 1]
         code |= {"d": 0.5, "gamma": 1.5, "n": t - 2, "gradient": -(x_t[0] - math.sqrt(share) * x_0[0]) / (1 - share)}
         worlds.append(World(names | code, world.random))
+    return worlds
+
+
+def bounds():
+    """The library's chains with the weight of their step in the bound."""
+    worlds = []
+    for world in library():
+        names, t = world.names, world.names["t"]
+        schedule = schedules.NoiseSchedule([names[r"\beta"](i) for i in range(1, 7)])
+        found = evaluation.bound_weights(schedule, np.full(6, 0.3))[t - 1]
+        worlds.append(World(names | {"found": found, "sigma_t": math.sqrt(0.3)}, world.random))
     return worlds
 
 
@@ -261,6 +272,16 @@ ROWS = dict.fromkeys(MODULES, Inline(library)) | {
             "enlarged to 299x299, by 2,048 numbers each": "the input and output of Keras's Inception-v3",
             "C = 1 or 3": "a condition on the shape",
             "(N, 2048) float32": "the output of Keras's Inception-v3",
+        },
+    ),
+    "evaluation/likelihood": Inline(
+        library,
+        {"in the bound: #1. Ho": Says(bounds, r"\mathrm{found} = #1")},
+        not_evaluated={
+            "of at least 2 steps": "a condition on the argument",
+            "8-bit images": "a name",
+            "256 levels -1, -1 + 2/255, ..., 1": "tests/test_likelihood.py sums the probabilities of these levels to 1",
+            "256 levels": "the same",
         },
     ),
     "evaluation/looking": Inline(library, not_evaluated={"with H = W a multiple": "a condition on the shape"}),
