@@ -134,6 +134,12 @@ def _find(path):
     return path
 
 
+def refuse_exported(path: str | pathlib.Path) -> None:
+    """Raise InputError if a file holds weights for sampling alone."""
+    if is_exported(path):
+        raise InputError(f"{path} is for sampling only: training goes on from a .keras file")
+
+
 def resume(path: str | os.PathLike) -> DiffusionTrainer:
     """Read a run back, ready to be continued by `ddpm_lib.training.fit_run`.
 
@@ -143,8 +149,7 @@ def resume(path: str | os.PathLike) -> DiffusionTrainer:
     """
     path = _find(path)
     about = read_about(path)
-    if is_exported(path):
-        raise InputError(f"{path} is for sampling only: training goes on from a .keras file")
+    refuse_exported(path)
     trainer = _load_trainer(path, about)
     _refuse_not_finite(path, all_variables(trainer))
     return trainer
