@@ -50,7 +50,7 @@ CHECKS: dict[str, Check] = {
         "book/45_objective.md: bound",
         SMALL + "the mean is a sum over paths.",
         small_worlds,
-        ((r"&\le", r"&\ge"), (r"\mathbb{E}\left[-\log", r"\mathbb{E}\left[\log")),
+        ((r"\le", r"\ge"), (r"\mathbb{E}\left[-\log", r"\mathbb{E}\left[\log")),
     ),
     "eq-objective-sum": Check(
         "book/45_objective.md: bound",
@@ -133,7 +133,7 @@ CHECKS: dict[str, Check] = {
         "ddpm_lib/evaluation/likelihood.py: bound_terms",
         GRID,
         networks,
-        ((r"{2 \sigma_t^2}", r"{\sigma_t^2}"), ("+ C_t", "- C_t"), (r"- \mu_\theta", r"+ \mu_\theta")),
+        ((r"{2 \sigma_t^2}", r"{\sigma_t^2}"), ("- C_t", "+ C_t"), (r"- \mu_\theta", r"+ \mu_\theta")),
     ),
     "eq-objective-constant": Check(
         "ddpm_lib/evaluation/likelihood.py: ratio",
@@ -273,7 +273,7 @@ CHECKS: dict[str, Check] = {
         ATOMS,
         atoms,
         (
-            (r"\left(\mathrm{SNR}(t) + 1\right)", r"\mathrm{SNR}(t)"),
+            (r"\frac{1}{1 - \bar\alpha_t}", r"\frac{1}{\bar\alpha_t}"),
             (r"\frac{\mathrm{SNR}(t)}{1 - \bar\alpha_t}", r"\mathrm{SNR}(t)"),
         ),
     ),
