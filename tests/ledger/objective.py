@@ -121,7 +121,11 @@ CHECKS: dict[str, Check] = {
         pairs,
         (("= v + (m - n)^2", "= v - (m - n)^2"), ("(x - n)^2", "(x - m)^2")),
         # the factor of what is 0
-        blind=("+->- in ^2\\right] + 2 (m - n", "-->+ in t] + 2 (m - n)\\, \\ma", "digit in \\right] + 2 (m - n)\\"),
+        blind=(
+            "+->- in \\\\\n&\\quad + 2 (m - n",
+            "-->+ in ad + 2 (m - n)\\, \\ma",
+            "digit in \n&\\quad + 2 (m - n)\\",
+        ),
     ),
     "eq-objective-kl": Check(
         "book/45_objective.md: gaussian_kl",
