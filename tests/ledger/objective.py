@@ -50,7 +50,7 @@ CHECKS: dict[str, Check] = {
         "book/45_objective.md: bound",
         SMALL + "the mean is a sum over paths.",
         small_worlds,
-        ((r"&\le", r"&\ge"), (r"\mathbb{E}\left[-\log", r"\mathbb{E}\left[\log")),
+        ((r"\le", r"\ge"), (r"\mathbb{E}\left[-\log", r"\mathbb{E}\left[\log")),
     ),
     "eq-objective-sum": Check(
         "book/45_objective.md: bound",
@@ -121,7 +121,11 @@ CHECKS: dict[str, Check] = {
         pairs,
         (("= v + (m - n)^2", "= v - (m - n)^2"), ("(x - n)^2", "(x - m)^2")),
         # the factor of what is 0
-        blind=("+->- in ^2\\right] + 2 (m - n", "-->+ in t] + 2 (m - n)\\, \\ma", "digit in \\right] + 2 (m - n)\\"),
+        blind=(
+            "+->- in \\\\\n&\\quad + 2 (m - n",
+            "-->+ in ad + 2 (m - n)\\, \\ma",
+            "digit in \n&\\quad + 2 (m - n)\\",
+        ),
     ),
     "eq-objective-kl": Check(
         "book/45_objective.md: gaussian_kl",
@@ -133,7 +137,7 @@ CHECKS: dict[str, Check] = {
         "ddpm_lib/evaluation/likelihood.py: bound_terms",
         GRID,
         networks,
-        ((r"{2 \sigma_t^2}", r"{\sigma_t^2}"), ("+ C_t", "- C_t"), (r"- \mu_\theta", r"+ \mu_\theta")),
+        ((r"{2 \sigma_t^2}", r"{\sigma_t^2}"), ("- C_t", "+ C_t"), (r"- \mu_\theta", r"+ \mu_\theta")),
     ),
     "eq-objective-constant": Check(
         "ddpm_lib/evaluation/likelihood.py: ratio",
@@ -273,7 +277,7 @@ CHECKS: dict[str, Check] = {
         ATOMS,
         atoms,
         (
-            (r"\left(\mathrm{SNR}(t) + 1\right)", r"\mathrm{SNR}(t)"),
+            (r"\frac{1}{1 - \bar\alpha_t}", r"\frac{1}{\bar\alpha_t}"),
             (r"\frac{\mathrm{SNR}(t)}{1 - \bar\alpha_t}", r"\mathrm{SNR}(t)"),
         ),
     ),
