@@ -188,7 +188,7 @@ def test_an_exported_file_is_the_average_and_no_path(checkpoint, exported):
     for weight, stored in zip(original.network.get_weights(), ours.network.get_weights(), strict=True):
         # float16 has 11 significant bits, and nothing finer than 2^-24.
         assert np.abs(weight - stored).max() <= max(2**-11 * np.abs(weight).max(), 2**-25)
-    assert ours.config == original.config.replace(data={"data_dir": None})
+    assert ours.config == original.config.replace(data={"data_dir": None, "cache_dir": None})
     assert ours.step == original.step == 6
     assert repr(ours.rows) == repr(original.rows) and len(ours.rows) == 2  # nan is unequal to itself
     assert b"private" not in exported.read_bytes()
