@@ -134,12 +134,6 @@ def _find(path):
     return path
 
 
-def refuse_exported(path: str | pathlib.Path) -> None:
-    """Raise InputError if a file holds weights for sampling alone."""
-    if is_exported(path):
-        raise InputError(f"{path} is for sampling only: training goes on from a .keras file")
-
-
 def resume(path: str | os.PathLike) -> DiffusionTrainer:
     """Read a run back, ready to be continued by `ddpm_lib.training.fit_run`.
 
@@ -148,11 +142,17 @@ def resume(path: str | os.PathLike) -> DiffusionTrainer:
             run that diverged.
     """
     path = _find(path)
-    about = read_about(path)
-    refuse_exported(path)
+    about = _about_run(path)
     trainer = _load_trainer(path, about)
     _refuse_not_finite(path, all_variables(trainer))
     return trainer
+
+
+def _about_run(path):
+    about = read_about(path)
+    if is_exported(path):
+        raise InputError(f"{path} is for sampling only: training goes on from a .keras file")
+    return about
 
 
 def _refuse_not_finite(path, variables):
@@ -166,22 +166,27 @@ def _load_trainer(path, about):
     """Build the trainer from what was checked, and give Keras the weights alone to read."""
     if path.suffix != ".keras":
         raise InputError(f"{path} must have its ending back: .keras for a whole run, .npz for an exported file")
-    with checked_weights(path) as weights, damage_in_one_line(path), warnings.catch_warnings():
+    with checked_weights(path) as weights:
         trainer = DiffusionTrainer(about["config"], about["rows"])
-        warnings.filterwarnings("error", message="Skipping variable loading")  # Keras would go on without them
-        trainer.load_weights(weights)
+        with damage_in_one_line(path), warnings.catch_warnings():
+            warnings.filterwarnings("error", message="Skipping variable loading")  # Keras would go on without them
+            trainer.load_weights(weights)
     if trainer.step < 0:
         raise InputError(f"{path} is not a checkpoint of this library: its step is {trainer.step}")
     return trainer
 
 
-def read_config(path: str | os.PathLike) -> RunConfig:
+def read_config(path: str | os.PathLike, *, whole_run: bool = False) -> RunConfig:
     """Read only the configuration of a checkpoint, an exported file or a shipped model.
+
+    Args:
+        path: the file, or the name of a shipped model.
+        whole_run: whether to refuse what is for sampling only.
 
     Raises:
         InputError: if the file is missing, damaged, or not a checkpoint of this library.
     """
-    return read_about(_find(path))["config"]
+    return (_about_run if whole_run else read_about)(_find(path))["config"]
 
 
 def load(path: str | os.PathLike) -> LoadedModel:

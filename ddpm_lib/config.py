@@ -17,6 +17,7 @@ class InputError(ValueError):
 PREDICTIONS = ("noise", "v")
 SCHEDULES = ("linear", "cosine", "sigmoid")
 PRECISIONS = ("float32", "mixed_float16", "mixed_bfloat16")
+MAX_LEVELS = 11  # with 10 poolings 1024 pixels are one
 MAX_IMAGE_SIZE = 1024  # pixels; what is larger is no network of this kind, but a slip or a forged file
 
 
@@ -43,9 +44,9 @@ def _check(config, **bounds):
         least, most = bounds.get(name, (None, None))
         for number in () if least is None or value is None else value if isinstance(value, tuple) else (value,):
             if number < least:
-                raise InputError(f"{name} must be at least {least}, got {number}")
+                raise InputError(f"{name} must be at least {least}, got {number!s:.40}")
             if number > most:
-                raise InputError(f"{name} must be at most {most}, got {number}")
+                raise InputError(f"{name} must be at most {most}, got {number!s:.40}")
 
 
 def _check_choice(name, value, choices):
@@ -84,8 +85,8 @@ class UNetConfig:
             dropout=(0, 0.99),
             patch=(1, MAX_IMAGE_SIZE),
         )
-        if not self.widths:
-            raise InputError("widths must name at least one level")
+        if not 1 <= len(self.widths) <= MAX_LEVELS:
+            raise InputError(f"widths must name 1..{MAX_LEVELS} levels, got {len(self.widths)}")
         pools = len(self.widths) - 1
         smallest = self.patch * 2**pools
         if self.image_size % smallest:
@@ -116,7 +117,7 @@ class DiffusionConfig:
     def __post_init__(self):
         # A beta of 1 wipes an image out, and what follows has nothing to go back to.
         _check(self, num_steps=(1, 100_000), beta_start=(1e-12, 0.9999), beta_end=(1e-12, 0.9999))
-        _check_choice("schedule", self.kind, SCHEDULES)
+        _check_choice("schedule kind", self.kind, SCHEDULES)
         _check_choice("prediction", self.prediction, PREDICTIONS)
 
     @property

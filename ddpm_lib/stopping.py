@@ -6,6 +6,7 @@ import contextlib
 import os
 import pathlib
 import signal
+import stat
 
 import keras
 import numpy as np
@@ -60,7 +61,7 @@ class FinishStepOnInterrupt(keras.callbacks.Callback):
 def _forget_terminal():
     """Let what is still printed go nowhere: writing to a terminal that is gone would be an error."""
     for descriptor in (1, 2):
-        if os.isatty(descriptor):
+        if stat.S_ISCHR(os.fstat(descriptor).st_mode):  # isatty denies it of a terminal that is gone
             os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
 
 

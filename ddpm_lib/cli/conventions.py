@@ -38,6 +38,14 @@ class Parser(argparse.ArgumentParser):
         """End with one line and exit code 2."""
         self.exit(BAD_INPUT, f"{self.prog}: error: {message} (see {self.prog} --help)\n")
 
+    def parse_known_args(self, args=None, namespace=None):
+        """Parse as argparse does, but refuse `--name=--`, of which it makes an empty list."""
+        flags, others = super().parse_known_args(args, namespace)
+        for name, value in vars(flags).items():
+            if value == []:
+                self.error(f"argument --{name}: expected one argument")
+        return flags, others
+
     def flag(self, name, **options):
         """Add --a_b, also accepted as --a-b."""
         spellings = dict.fromkeys([f"--{name}", f"--{name.replace('_', '-')}"])
@@ -52,7 +60,7 @@ def number_type(kind, least, allow_least=True, most=math.inf):
             value = kind(text)
         except ValueError:
             raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
-        if not math.isfinite(value):
+        if kind is float and not math.isfinite(value):  # of whole numbers it wants none with 400 digits
             raise argparse.ArgumentTypeError(f"{text} is not a finite number")
         if value > most:
             raise argparse.ArgumentTypeError(f"{text} must be at most {most}")
@@ -71,7 +79,7 @@ def path(text: str) -> str:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
-COUNT = number_type(int, 1)
+COUNT = number_type(int, 1, most=2**31 - 1)
 SEED = number_type(int, 0, most=2**32 - 1)  # what the random generators of all backends take
 
 

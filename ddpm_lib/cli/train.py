@@ -181,8 +181,7 @@ def _refuse_existing_run(folder):
 def _resumed(flags):
     from ddpm_lib import checkpoints
 
-    config = checkpoints.read_config(flags.resume)
-    checkpoints.refuse_exported(flags.resume)
+    config = checkpoints.read_config(flags.resume, whole_run=True)
     asked = {"preset": (flags.preset, config.preset), "dataset": (flags.dataset, config.data.dataset)}
     if flags.mirror not in (None, config.data.horizontal_flip):
         given, stored = ("--mirror", "no-mirror") if flags.mirror else ("--no-mirror", "mirror")
