@@ -46,7 +46,7 @@ def judge(
         progress: whether to show progress bars.
 
     Returns:
-        A dictionary of plain numbers: the settings; "samples" and "photographs", each with "frechet_distance",
+        A dictionary of plain numbers. It has the settings; "samples" and "photographs", each with "frechet_distance",
         "precision" and "recall" as {"mean", "std"}, "faces" (a share), and "nearest", the distances to the nearest of
         the (other) photographs as `nearest_images` measures them; with `held_out` also "held_out". The Fréchet distance
         is in units of the "total_variance" of the photographs' features: 1 is the distance of photographs to one
