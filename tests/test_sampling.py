@@ -332,7 +332,7 @@ def test_wrong_choices_are_named():
     for sampler in (ddim_sample, dpm_solver_pp_sample):
         with pytest.raises(ValueError, match=r"1\.\.1000"):
             sampler(probe_network, SCHEDULE, PROBE, num_steps=1001)
-        with pytest.raises(ValueError, match="trailing or leading"):
+        with pytest.raises(ValueError, match="trailing, leading or linspace"):
             sampler(probe_network, SCHEDULE, PROBE, spacing="karras")
     with pytest.raises(ValueError, match=r"1\.\.1000, got 0"):
         ddpm_sample(probe_network, SCHEDULE, PROBE, num_steps=0)

@@ -1,7 +1,8 @@
 """Looking at what a model has learned, and measuring it."""
 
 from ddpm_lib.evaluation.distances import frechet_distance, precision_recall
-from ddpm_lib.evaluation.features import DEFAULT_FEATURES, FEATURES, feature_network
+from ddpm_lib.evaluation.faces import FaceNetworks
+from ddpm_lib.evaluation.features import DEFAULT_FEATURES, FEATURES, DigitNetwork, Inception, feature_network
 from ddpm_lib.evaluation.judging import check_counts, check_faces, judge, table
 from ddpm_lib.evaluation.likelihood import (
     BoundTerms,
@@ -17,6 +18,9 @@ __all__ = [
     "DEFAULT_FEATURES",
     "FEATURES",
     "BoundTerms",
+    "DigitNetwork",
+    "FaceNetworks",
+    "Inception",
     "bits_per_dimension",
     "bound_terms",
     "bound_weights",

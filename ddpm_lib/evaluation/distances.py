@@ -9,7 +9,7 @@ from scipy import linalg
 def frechet_distance(one: np.ndarray, other: np.ndarray) -> float:
     """Return the squared Fréchet distance of the two normal distributions with the means and covariances of two sets.
 
-    ``|m_1 - m_2|^2 + tr(C_1 + C_2 - 2 (C_1 C_2)^(1/2))``: Dowson and Landau (1982); as a measure of generated pictures
+    (m_1 - m_2)^2 + tr(C_1 + C_2 - 2 (C_1 C_2)^(1/2)): Dowson and Landau (1982); as a measure of generated pictures
     Heusel et al. (2017), Eq. 6. The fewer rows, the larger it comes out, also between two samples of one distribution:
     compare at equal counts only.
 

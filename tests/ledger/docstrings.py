@@ -250,7 +250,7 @@ ROWS = dict.fromkeys(MODULES, Inline(library)) | {
     "evaluation/distances": Inline(
         library,
         not_evaluated={
-            "|m_1 - m_2|^2 + tr(C_1 + C_2 - 2 (C_1 C_2)^(1/2))": "tests/test_judging.py compares with the closed form",
+            "(m_1 - m_2)^2 + tr(C_1 + C_2 - 2 (C_1 C_2)^(1/2))": "tests/test_judging.py compares with the closed form",
             "takes M = N": "a condition on the shape",
         },
     ),
