@@ -171,7 +171,7 @@ class SamplersExplorer(_Explorer):
     Args:
         target: ring or moons, or a `ddpm_lib.exact.GaussianMixture` in two dimensions of your own.
         num_steps: how many of the 1000 steps of the linear schedule are visited, 1..250.
-        spacing: trailing, leading or linspace, see `ddpm_lib.schedules.timestep_subsequence`.
+        spacing: trailing, leading or linspace, see `timestep_subsequence`.
         name: the explorer's name in the page's address; two of the same name are told apart by their order.
 
     Raises:
