@@ -23,6 +23,7 @@ def run_folder(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_only_the_newest_epochs_stay(run_folder):
     names = sorted(path.name for path in run_folder.glob("*.keras"))
     assert names == ["latest.keras", "unet_epoch_4.keras", "unet_epoch_5.keras"]
@@ -124,6 +125,7 @@ def test_a_killed_save_leaves_a_loadable_file(run_folder, processes, tmp_path):
         assert checkpoints.resume(path).step == 15
 
 
+@pytest.mark.slow
 def test_leftovers_of_killed_saves_are_removed(tmp_path):
     (tmp_path / "run").mkdir()
     (tmp_path / "run/.latest.123.tmp.keras").write_bytes(b"half")
@@ -131,6 +133,7 @@ def test_leftovers_of_killed_saves_are_removed(tmp_path):
     assert not list((tmp_path / "run").glob(".*"))
 
 
+@pytest.mark.slow
 def test_a_network_that_predicts_v_is_exported_and_loaded_as_one_that_predicts_noise(tmp_path):
     unet = {"image_size": 8, "patch": 2, "widths": (4, 8)}
     trainer = new_trainer(TINY.replace(unet=unet, diffusion={"kind": "cosine", "prediction": "v"}))

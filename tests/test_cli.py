@@ -70,6 +70,7 @@ def refused(capsys, *arguments):
     return lines[-1]
 
 
+@pytest.mark.slow
 def test_a_run_folder_is_complete(run_folder):
     names = {path.relative_to(run_folder).as_posix() for path in run_folder.rglob("*") if path.is_file()}
     assert names == {
@@ -86,6 +87,7 @@ def test_a_run_folder_is_complete(run_folder):
     assert config["preset"] == "digits16" and config["train"]["batch_size"] == 8
 
 
+@pytest.mark.slow
 def test_generate_writes_grid_and_array(run_folder, tmp_path):
     result = run(
         *("generate.py", "--num-samples", 5, "--model", run_folder / "unet_epoch_2.keras", "--batch-size", 2),
@@ -100,6 +102,7 @@ def test_generate_writes_grid_and_array(run_folder, tmp_path):
     assert Image.open(tmp_path / "out/trajectory.gif").n_frames >= 3
 
 
+@pytest.mark.slow
 def test_same_seed_same_image_whatever_the_batch(run_folder, tmp_path):
     model = run_folder / "latest.keras"
     common = ["generate", "--model", str(model), "--steps", "4", "--sampler", "ddpm"]
@@ -116,6 +119,7 @@ def test_dpm_solver_takes_20_steps_by_default(run_folder, tmp_path, capsys):
     assert np.load(tmp_path / "out/samples.npz")["images"].shape == (2, 16, 16, 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("steps, frames", [(1, 2), (3, 4), (4, 5)])
 def test_the_strip_shows_no_frame_twice(run_folder, tmp_path, steps, frames):
     """One step has a beginning and an end; with three no frame of their own is nearest to t = 500."""
@@ -126,6 +130,7 @@ def test_the_strip_shows_no_frame_twice(run_folder, tmp_path, steps, frames):
     assert Image.open(tmp_path / "out/trajectory.gif").n_frames == steps + 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("finished, kept", [(0, "none"), (2, "4")])
 def test_ctrl_c_keeps_the_finished_images(run_folder, tmp_path, capsys, monkeypatch, finished, kept):
     model = ["generate", "--model", str(run_folder / "latest.keras"), "--steps", "2", "--batch_size", "2"]
@@ -149,6 +154,7 @@ def test_ctrl_c_keeps_the_finished_images(run_folder, tmp_path, capsys, monkeypa
         assert np.array_equal(part["images"], whole["images"]) and part["seeds"].tolist() == [0, 1, 2, 3]
 
 
+@pytest.mark.slow
 def test_resuming_goes_on_in_the_same_folder(run_folder, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert cli.main([*TRAIN, "--epochs", "1", "--out", "run"]) == 0
@@ -176,6 +182,7 @@ def test_flags_that_contradict_the_checkpoint_name_both_values(run_folder, capsy
         assert str(value) in line and stored in line, line
 
 
+@pytest.mark.slow
 def test_resuming_on_other_images_is_refused(capsys, tmp_path):
     generator = np.random.default_rng(0)
     for name in ("one", "other"):
@@ -286,6 +293,7 @@ def test_generate_refuses_impossible_settings(run_folder, capsys, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_images_are_not_written_over_unless_asked(run_folder, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     command = ["generate", "--model", str(run_folder / "latest.keras"), "--steps", "1", "--num_samples", "2"]
@@ -341,6 +349,7 @@ def test_info_describes_machine_and_checkpoint(run_folder, capsys):
     assert "Keras" in text and "step 4" in text and '"batch_size": 8' in text
 
 
+@pytest.mark.slow
 def test_prepare_then_train_from_a_folder(tmp_path, capsys, monkeypatch):
     (tmp_path / "pictures").mkdir()
     generator = np.random.default_rng(0)

@@ -19,11 +19,13 @@ SMALL = UNetConfig(32, 3, (16, 32), 1, attention_resolutions=(16,), heads=2, att
 on_tensorflow = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="reads TensorFlow's graphs")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PRESETS)
 def test_parameters_are_the_network_s(name):
     assert step_cost(PRESETS[name].unet, 1).parameters == build_unet(PRESETS[name].unet).count_params()
 
 
+@pytest.mark.slow
 @on_tensorflow
 @pytest.mark.parametrize("config", [SMALL, CELEBA64], ids=["small", "celeba64"])
 def test_flops_are_those_that_tensorflow_counts(config, monkeypatch):
@@ -85,6 +87,7 @@ def forward_tensors_kept(config, batch_size, precision, rematerialize=False):
     return sum(kept.values())
 
 
+@pytest.mark.slow
 @on_tensorflow
 @pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
 @pytest.mark.parametrize("kind", ["plain", "singly", "rematerialized"])
@@ -115,6 +118,7 @@ def test_copies_of_the_weights_are_the_casts_of_tensorflow_s_graph(precision):
     assert step_cost(SMALL, 1, precision).copy_bytes == pytest.approx(sum(copies), rel=0.02)
 
 
+@pytest.mark.slow
 @on_tensorflow
 @pytest.mark.parametrize("rematerialize", [False, True])
 def test_the_peak_is_within_a_fifth_of_what_tensorflow_s_allocator_counts(rematerialize):
@@ -181,6 +185,7 @@ def test_what_fits_is_a_table():
     assert len(lines) == 2 + 12 and len({len(line) for line in lines[1:]}) == 1
 
 
+@pytest.mark.slow
 def test_a_rematerialized_step_is_the_plain_step():
     tiny = {"image_size": 8, "widths": (8, 16), "blocks_per_level": 1, "heads": 2, "attention_dim": 8, "time_dim": 16}
     x_0 = np.random.default_rng(0).uniform(-1, 1, (4, 8, 8, 3)).astype("float32")

@@ -46,6 +46,7 @@ def evaluate(*arguments):
     return cli.main(["evaluate", *map(str, arguments)])
 
 
+@pytest.mark.slow
 def test_digits_are_drawn_and_measured(tmp_path, capsys):
     out = tmp_path / "out"
     assert evaluate("--model", "digits", "--dataset", "digits", *FAST, "--out", out) == 0

@@ -136,6 +136,7 @@ def test_every_module_of_the_front_end_is_in_the_script_once():
         assert SCRIPT.count((FOLDER / f"{part}.js").read_text("utf-8")) == 1
 
 
+@pytest.mark.slow
 def test_widgets_through_a_kernel():
     lines = [
         "from ddpm_lib.explorer import ScheduleExplorer\nexplorer = ScheduleExplorer('cosine', t=7)\nexplorer",

@@ -157,6 +157,7 @@ def test_the_average_moves_by_less_than_halves_can_hold(policy):
         assert np.allclose(average - 1.0, 1e-6, rtol=0, atol=1.2e-7)
 
 
+@pytest.mark.slow
 def test_samples_are_drawn_in_float32(policy, tmp_path):
     checkpoints.save(new_trainer(TINY.replace(train={"precision": policy})), tmp_path / "x.keras")
     network = checkpoints.load(tmp_path / "x.keras").network

@@ -110,6 +110,7 @@ def test_every_model_that_the_texts_name_is_shipped():
     assert named and named | {generate.DEFAULT_MODEL} <= set(MANIFEST)
 
 
+@pytest.mark.slow
 def test_backends_draw_the_same_pictures(tmp_path):
     out = tmp_path / "backends.json"
     command = [sys.executable, "benchmarks/backends.py", "--num_samples", "2", "--steps", "6", "--out", out]
@@ -127,6 +128,7 @@ def test_backends_draw_the_same_pictures(tmp_path):
 # --- Found by name ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_generate_draws_offline_without_a_model_named(tmp_path, monkeypatch, capsys):
     def refuse(*arguments):
         raise OSError("no network here")
@@ -139,6 +141,7 @@ def test_generate_draws_offline_without_a_model_named(tmp_path, monkeypatch, cap
     assert np.load(tmp_path / "generated/samples.npz")["images"].shape[:3] == (2, size, size)
 
 
+@pytest.mark.slow
 def test_an_installed_package_brings_the_models(tmp_path):
     pytest.importorskip("setuptools", minversion="77")
     for name in ("ddpm_lib", "data"):
@@ -183,6 +186,7 @@ def test_an_installation_without_models_says_so(monkeypatch, capsys):
 # --- Files for sharing -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_an_exported_file_is_the_average_and_no_path(checkpoint, exported):
     ours, original = ddpm_lib.load(exported), ddpm_lib.load(checkpoint)
     for weight, stored in zip(original.network.get_weights(), ours.network.get_weights(), strict=True):
@@ -197,6 +201,7 @@ def test_an_exported_file_is_the_average_and_no_path(checkpoint, exported):
     assert again.read_bytes() == exported.read_bytes()
 
 
+@pytest.mark.slow
 def test_export_and_info_from_the_command_line(checkpoint, tmp_path, capsys):
     out = tmp_path / "mine.npz"
     assert cli.main(["export", "--model", str(checkpoint), "--out", str(out)]) == 0

@@ -63,6 +63,7 @@ def whole(tmp_path_factory):
     return trainer, folder
 
 
+@pytest.mark.slow
 def test_first_loss_is_one_and_every_image_is_booked_in_the_quarter_of_its_step(tmp_path):
     config = TINY.replace(train={"batch_size": 256, "learning_rate": 1e-12, "epochs": 1})
     trainer = new_trainer(config)
@@ -96,6 +97,7 @@ def test_two_calls_draw_different_noise_and_two_runs_the_same():
     assert not np.array_equal(first, numpy(new_trainer(TINY.replace(train={"seed": 6}))(x_0)[1]))
 
 
+@pytest.mark.slow
 def test_average_follows_its_recursion_with_warm_up():
     trainer = new_trainer()
     average = [w.copy() for w in trainer.network.get_weights()]
@@ -162,6 +164,7 @@ def test_a_run_goes_on_from_any_step_as_if_never_stopped(whole, tmp_path):
     assert (tmp_path / "part/history.csv").read_text() == (folder / "history.csv").read_text()
 
 
+@pytest.mark.slow
 def test_more_epochs_can_be_added(whole, tmp_path):
     short = new_trainer(TINY.replace(train={"epochs": 1}))
     training.fit_run(short, IMAGES, callbacks(tmp_path / "short"), verbose=0)
@@ -197,6 +200,7 @@ def test_no_callback_makes_keras_read_the_loss_after_every_step(tmp_path):
         assert keras.callbacks.Callback.on_batch_end is type(callback).on_batch_end
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_no_number_stops_the_run(tmp_path):
     trainer = new_trainer(TINY.replace(train={"epochs": 1}))
     weights = trainer.network.get_weights()
@@ -224,6 +228,7 @@ def test_images_that_do_not_fit_the_run_are_refused_by_the_library_too():
             checkpoints.SaveCheckpoints("nowhere", 3, **settings)
 
 
+@pytest.mark.slow
 def test_history_and_samples_are_written(tmp_path):
     (tmp_path / "run").mkdir()
     trainer = new_trainer(TINY.replace(train={"epochs": 2}))

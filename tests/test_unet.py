@@ -231,6 +231,7 @@ def test_the_result_depends_on_the_step_and_on_every_skip():
         assert np.abs(numpy(middle([x, np.array([5], "int32")]))[..., -8:]).max() > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("widths", [(8, 16, 16, 16), (8, 8, 16, 16, 32, 32)])
 def test_levels_of_equal_width_are_still_levels(widths):
     """Ho et al.'s own networks have them: (1, 2, 2, 2) and (1, 1, 2, 2, 4, 4) times 128."""
@@ -247,6 +248,7 @@ def test_dropout_is_off_when_sampling():
     assert not np.array_equal(numpy(network([x, t], training=True)), numpy(network([x, t], training=True)))
 
 
+@pytest.mark.slow
 def test_a_network_survives_saving_alone(tmp_path):
     network = randomized(build_unet(TINY))
     network.save(tmp_path / "network.keras")

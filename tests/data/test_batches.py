@@ -134,6 +134,7 @@ np.testing.assert_array_equal(sums, sum_of_step[5:17] + sum_of_step[5:13] + [0] 
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["tensorflow", "jax", "torch"])
 def test_keras_asks_for_every_step_once_and_in_order(backend):
     if importlib.util.find_spec(backend) is None:

@@ -136,6 +136,7 @@ def test_full_disk_is_one_clear_line_and_leaves_no_half_result(source, cache, mo
     np.testing.assert_array_equal(prepared(source, cache), pixels)
 
 
+@pytest.mark.slow
 def test_killed_preparation_is_never_taken_for_a_whole_one(source, cache):
     pixels = noise_pictures(source, 400)
     script = f"""

@@ -29,6 +29,7 @@ def spoil(network, value=np.nan):
     network.set_weights(weights)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("at, seen", [(5, 6), (3, 4)], ids=["at the end of an epoch", "at a save within one"])
 def test_what_is_not_finite_replaces_nothing(tmp_path, at, seen):
     folder = tmp_path / "run"
@@ -56,6 +57,7 @@ def test_a_state_that_is_not_finite_is_not_saved(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_files_that_are_not_finite_are_refused(tmp_path):
     trainer = new_trainer()
     spoil(trainer.ema_network)
@@ -76,6 +78,7 @@ def test_files_that_are_not_finite_are_refused(tmp_path):
     assert not (tmp_path / "out.npz").exists()
 
 
+@pytest.mark.slow
 def test_a_weight_beyond_float16_is_not_exported(tmp_path):
     trainer = new_trainer()
     spoil(trainer.ema_network, 1e5)
@@ -90,6 +93,7 @@ def test_what_is_no_number_is_no_black_pixel():
         images.to_uint8(np.full((1, 2, 2, 1), np.nan))
 
 
+@pytest.mark.slow
 def test_a_run_that_diverges_and_stays_finite_does_not_end_well(tmp_path, capsys, monkeypatch):
     """A rate of 10 has no good end, and Adam's steps keep it finite; the advice in the line is followed."""
     small = {"widths": (8,), "blocks_per_level": 1, "heads": 2, "attention_dim": 8, "time_dim": 16}

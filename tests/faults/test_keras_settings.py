@@ -42,6 +42,7 @@ def test_the_order_of_axes_and_floatx_change_nothing(usual_settings):
             np.testing.assert_array_equal(ours, theirs)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "settings", [{"backend": "theano"}, {"backend": "numpy"}, {"floatx": "float8"}, {"image_data_format": 1}]
 )

@@ -40,6 +40,7 @@ class AtStep(keras.callbacks.Callback):
 # --- signals ---
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
 def test_whatever_ends_training_lets_it_finish_the_step_and_save(tmp_path, monkeypatch, name):
     number, saved = getattr(signal, name), []
@@ -103,6 +104,7 @@ def full_disk(folder, monkeypatch):
     monkeypatch.setattr(os, "replace", refuse)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cause", ["vanished", "full"])
 def test_a_state_that_cannot_be_saved_is_rescued(tmp_path, monkeypatch, cause):
     folder = tmp_path / "run"
@@ -121,6 +123,7 @@ def test_a_state_that_cannot_be_saved_is_rescued(tmp_path, monkeypatch, cause):
     assert trainer.step == 3 and len(trainer.rows) == 1
 
 
+@pytest.mark.slow
 def test_where_nothing_can_be_saved_the_last_whole_state_is_named(tmp_path, monkeypatch):
     folder = tmp_path / "run"
     act = AtStep(4, lambda: full_disk("/", monkeypatch))

@@ -84,6 +84,7 @@ FORGERIES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["keras", "npz"])
 @pytest.mark.parametrize("name", FORGERIES)
 def test_a_forged_file_is_one_line_and_nothing_is_built(good, tmp_path, capsys, nothing_is_built, kind, name):
