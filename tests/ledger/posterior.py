@@ -16,6 +16,7 @@ from tests.ledger.worlds import (
     gaussian_data,
     library_steps,
     posteriors,
+    single_points,
     symbolic_step,
 )
 
@@ -84,12 +85,7 @@ def unit_data():
 
 
 def single_image():
-    """Data of nearly no variance, and the posterior's variance from data that have some."""
-    known = with_posteriors(0.7)
-    return [
-        World(one.names | {r"\tilde\beta": other.names[r"\tilde\beta"]}, one.random)
-        for one, other in zip(with_posteriors(1e-7), known, strict=True)
-    ]
+    return single_points(with_posteriors)
 
 
 def everything():

@@ -8,7 +8,7 @@ from scipy.stats import multivariate_normal
 from tests.ledger.checking import Check
 from tests.ledger.inline import AMPLITUDE, Inline, Says
 from tests.ledger.variables import Linear, World, condition, conditional_density, covariance
-from tests.ledger.worlds import WHOLE_CHAIN, chain, chains, library_steps, symbolic_step
+from tests.ledger.worlds import WHOLE_CHAIN, chain, chains, library_steps, single_points, symbolic_step
 
 UNKNOWN = WHOLE_CHAIN + "with x_0 unknown, means and variances come from their joint covariance matrix"
 
@@ -103,9 +103,7 @@ def unit_data():
 
 
 def single_point():
-    """Data of nearly no variance, and the posterior's variance from data that have some."""
-    pairs = zip(data_of_deviation(1e-7), everything(), strict=True)
-    return [World(point.names | {r"\tilde\beta": other.names[r"\tilde\beta"]}, point.random) for point, other in pairs]
+    return single_points(data_of_deviation)
 
 
 def answers():

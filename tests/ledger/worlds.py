@@ -245,6 +245,14 @@ def posteriors():
     return worlds
 
 
+def single_points(data):
+    """Data of nearly no variance, and the posterior's variance from data that have some; `data(s)` have deviation s."""
+    return [
+        World(point.names | {r"\tilde\beta": other.names[r"\tilde\beta"]}, point.random)
+        for point, other in zip(data(1e-7), data(0.7), strict=True)
+    ]
+
+
 def gaussian_data():
     """Chains whose first variable has the variance s^2; v_t is the variance of x_t, from the sources."""
     worlds = []

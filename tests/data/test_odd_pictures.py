@@ -12,19 +12,6 @@ from ddpm_lib.config import InputError
 from ddpm_lib.data import pictures, prepare
 from tests.data.sources import noise_pictures, prepared, save
 
-
-@pytest.fixture
-def source(tmp_path):
-    folder = tmp_path / "pictures"
-    folder.mkdir()
-    return folder
-
-
-@pytest.fixture
-def cache(tmp_path):
-    return tmp_path / "cache"
-
-
 # --- nothing is left out without a word ---
 
 
