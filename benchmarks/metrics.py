@@ -133,7 +133,7 @@ def main() -> None:
             continue
         count = min(flags.num_samples, len(pictures) // 2)
         chosen = np.random.default_rng(0).permutation(len(pictures))[: 2 * count]
-        rows = measured(np.stack([pictures[index] for index in chosen]), network, STRENGTHS[name])
+        rows = measured(pictures[chosen], network, STRENGTHS[name])
         rising = {kind: rises(rows, kind) for kind in DAMAGES}
         results[name] = {
             "num_samples": count,

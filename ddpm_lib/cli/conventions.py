@@ -13,7 +13,7 @@ import sys
 import tempfile
 
 from ddpm_lib.config import InputError
-from ddpm_lib.files import user_path
+from ddpm_lib.files import user_path, whole_or_not_at_all
 
 try:
     import fcntl
@@ -113,10 +113,9 @@ def check_sampler_flags(flags):
 
 
 def chosen_sampler(flags, total):
-    """Return the sampler that the flags name, and its options, for a model that was trained with `total` steps."""
+    """Return the sampler that checked flags name, and its options, for a model that was trained with `total` steps."""
     from ddpm_lib import sampling
 
-    check_sampler_flags(flags)
     steps = flags.steps or min({"ddpm": total, "ddim": 50, "dpm++": 20}[flags.sampler], total)
     if steps > total:
         raise InputError(f"--steps {steps} is more than the {total} steps the model was trained with")
@@ -226,6 +225,14 @@ def mend_streams():
             setattr(sys, name, open(number, "w", closefd=False))
         elif hasattr(getattr(sys, name), "reconfigure"):
             getattr(sys, name).reconfigure(errors="backslashreplace")
+
+
+def save_samples(folder, images, seeds):
+    """Write `samples.npz`: images (N, H, W, C) uint8, and their seeds."""
+    import numpy as np
+
+    with whole_or_not_at_all(folder / "samples.npz") as temporary:
+        np.savez_compressed(temporary, images=images, seeds=np.array(seeds))
 
 
 def make_folder(path):

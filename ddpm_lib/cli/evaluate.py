@@ -16,8 +16,10 @@ from ddpm_lib.cli.conventions import (
     import_keras,
     make_folder,
     path,
+    save_samples,
 )
 from ddpm_lib.config import DEFAULT_PRESETS, PRESETS, DataConfig, InputError
+from ddpm_lib.files import whole_or_not_at_all
 
 HELP = "measure how far generated pictures are from photographs"
 MOST = 1000  # samples when --num_samples is not given, or as many as the photographs allow
@@ -45,7 +47,6 @@ def add_flags(parser):
 def run(flags):
     """Draw or read the samples, compare them with the photographs, and write down what was found."""
     import_keras()
-    import numpy as np
 
     from ddpm_lib import checkpoints, data, evaluation, hardware, images
 
@@ -79,7 +80,7 @@ def run(flags):
 
     if samples is None:
         samples = _draw(model, sampler, options, num_samples, flags.batch_size)
-        np.savez_compressed(folder / "samples.npz", images=samples, seeds=np.arange(num_samples))
+        save_samples(folder, samples, range(num_samples))
     images.save_png(folder / "samples.png", images.make_grid(samples[:64]), max(1, 128 // size))
     facts = data.describe(photographs)
     about = {
@@ -96,9 +97,10 @@ def run(flags):
         print(f"samples of {size}x{size} are enlarged to {unet.image_size}x{unet.image_size} (Lanczos)")
         samples = images.resize(samples, unet.image_size)
     result = about | evaluation.judge(samples, photographs, network, held_out=held_out, progress=True)
-    (folder / "evaluation.json").write_text(json.dumps(result, indent=1) + "\n")
     text = f"{_headline(result, network)}\n\n{evaluation.table(result)}\n\n{_fine_print(result)}\n"
-    (folder / "evaluation.txt").write_text(text)
+    for name, content in [("evaluation.json", json.dumps(result, indent=1) + "\n"), ("evaluation.txt", text)]:
+        with whole_or_not_at_all(folder / name) as temporary:
+            temporary.write_text(content)
     print(f"\n{text}\nwrote " + ", ".join(str(folder / f"evaluation.{ending}") for ending in ("json", "txt")))
 
 

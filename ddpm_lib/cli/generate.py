@@ -17,9 +17,9 @@ from ddpm_lib.cli.conventions import (
     make_folder,
     new_folder,
     path,
+    save_samples,
 )
 from ddpm_lib.config import InputError
-from ddpm_lib.files import whole_or_not_at_all
 
 HELP = "draw images with a trained network"
 DEFAULT_OUT = "generated"
@@ -83,8 +83,7 @@ def run(flags):
         raise KeyboardInterrupt(f"kept none of {flags.num_samples} images: the first batch was not finished")
     pixels = images.to_uint8(np.concatenate(batches))
     seeds = seeds[: len(pixels)]
-    with whole_or_not_at_all(folder / "samples.npz") as temporary:
-        np.savez_compressed(temporary, images=pixels, seeds=np.array(seeds))
+    save_samples(folder, pixels, seeds)
     scale = max(1, 96 // model.config.unet.image_size)
     images.save_png(folder / "samples.png", images.make_grid(pixels), scale)
     written = ["samples.png", "samples.npz"]

@@ -64,7 +64,7 @@ def judge(
     count, generator = len(samples), np.random.default_rng(seed)
     # Enough for splits that differ; reading and describing all of a large dataset would take longer than all the rest.
     pool = generator.permutation(len(photographs))[: 4 * count]
-    drawn = np.stack([photographs[index] for index in pool])
+    drawn = photographs[pool]
     sample_features = network.features(samples, progress).astype(np.float64)
     features = network.features(drawn, progress).astype(np.float64)
     total_variance = float(features.var(axis=0, ddof=1).sum())
@@ -121,7 +121,7 @@ def check_faces(photographs: np.ndarray, network) -> None:
     """
     if not hasattr(network, "is_face"):
         return
-    some = np.stack([photographs[index] for index in np.linspace(0, len(photographs) - 1, 64).astype(int)])
+    some = photographs[np.linspace(0, len(photographs) - 1, 64).astype(int)]
     share = network.is_face(some).mean()
     if share < FACE_SHARE:
         raise InputError(
@@ -145,10 +145,7 @@ def _nearest(images, photographs, own, progress):
 def _compare_held_out(samples, photographs, held_out, generator, progress):
     """Whether samples are nearer to photographs of the training than to as many that were kept out of it."""
     count = min(len(photographs), len(held_out))
-    seen, unseen = (
-        np.stack([pictures[index] for index in generator.permutation(len(pictures))[:count]])
-        for pictures in (photographs, held_out)
-    )
+    seen, unseen = (pictures[generator.permutation(len(pictures))[:count]] for pictures in (photographs, held_out))
     distances = [nearest_images(samples, pictures, count=1, progress=progress)[0][:, 0] for pictures in (seen, unseen)]
     return {
         "num_photographs": count,

@@ -1,4 +1,4 @@
-"""What the reverse explorer samples from, and its steps, in float64 NumPy. Points are (N, D)."""
+"""What the explorers of the way back sample from, and their steps, in float64 NumPy. Points are (N, D)."""
 
 from __future__ import annotations
 
