@@ -1,6 +1,6 @@
 """Denoising diffusion probabilistic models, derived and built: the library behind the course."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
 
 
 def load(path):

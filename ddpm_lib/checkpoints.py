@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
+from ddpm_lib import distribution
 from ddpm_lib.config import InputError, RunConfig
 from ddpm_lib.diffusion import noise_predictor
 from ddpm_lib.files import CannotWrite, user_path, whole_or_not_at_all
@@ -69,7 +70,7 @@ def save(trainer: DiffusionTrainer, path: str | os.PathLike) -> None:
             f"after step {trainer.step} {broken} is not finite, and nothing was saved: "
             + after_divergence(trainer, path.parent)
         )
-    with whole_or_not_at_all(path) as temporary:
+    with whole_or_not_at_all(path) as temporary, distribution.alone():
         trainer.save(temporary)
 
 
@@ -118,7 +119,7 @@ def _find(path):
     models = shipped_models()
     if (name := os.fspath(path)) in models:
         path = models[name]["path"]
-        if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != models[name]["sha256"]:
+        if not path.is_file() or _sha256(path) != models[name]["sha256"]:
             raise InputError(f"{path} is not the file that was shipped as {name}: restore it from the repository")
         return path
     path = user_path(path)
@@ -137,22 +138,28 @@ def _find(path):
 def resume(path: str | os.PathLike) -> DiffusionTrainer:
     """Read a run back, ready to be continued by `ddpm_lib.training.fit_run`.
 
+    A checkpoint written in training goes on as if nothing had happened. Of an exported file or a shipped model only the
+    averaged weights, the step and the history are left: the optimizer starts anew, with its warm-up.
+
     Raises:
-        InputError: if the file is missing, damaged, not a checkpoint of this library, one for sampling only, or of a
-            run that diverged.
+        InputError: if the file is missing, damaged, not a checkpoint of this library, or of a run that diverged.
     """
     path = _find(path)
-    about = _about_run(path)
-    trainer = _load_trainer(path, about)
+    about = read_about(path)
+    if is_exported(path):
+        trainer = DiffusionTrainer(about["config"], about["rows"])
+        for network in (trainer.network, trainer.ema_network):
+            _set_exported_weights(network, path)
+        trainer.global_step.assign(about["step"])
+    else:
+        trainer = _load_trainer(path, about)
     _refuse_not_finite(path, all_variables(trainer))
     return trainer
 
 
-def _about_run(path):
-    about = read_about(path)
-    if is_exported(path):
-        raise InputError(f"{path} is for sampling only: training goes on from a .keras file")
-    return about
+def _set_exported_weights(network, path):
+    with damage_in_one_line(path), np.load(path) as arrays:
+        network.set_weights([arrays[weight.path].astype("float32") for weight in network.weights])
 
 
 def _refuse_not_finite(path, variables):
@@ -176,17 +183,29 @@ def _load_trainer(path, about):
     return trainer
 
 
-def read_config(path: str | os.PathLike, *, whole_run: bool = False) -> RunConfig:
+def digest(path: str | os.PathLike) -> str:
+    """Return the SHA-256 of a checkpoint, an exported file or a shipped model, by which processes compare theirs.
+
+    Raises:
+        InputError: if the file is missing.
+    """
+    return _sha256(_find(path))
+
+
+def _sha256(path):
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def read_config(path: str | os.PathLike) -> RunConfig:
     """Read only the configuration of a checkpoint, an exported file or a shipped model.
 
     Args:
         path: the file, or the name of a shipped model.
-        whole_run: whether to refuse what is for sampling only.
 
     Raises:
         InputError: if the file is missing, damaged, or not a checkpoint of this library.
     """
-    return (_about_run if whole_run else read_about)(_find(path))["config"]
+    return read_about(_find(path))["config"]
 
 
 def load(path: str | os.PathLike) -> LoadedModel:
@@ -207,8 +226,7 @@ def load(path: str | os.PathLike) -> LoadedModel:
     about = read_about(path)
     network = build_unet(about["config"].unet, "float32")
     if is_exported(path):
-        with damage_in_one_line(path), np.load(path) as arrays:
-            network.set_weights([arrays[weight.path].astype("float32") for weight in network.weights])
+        _set_exported_weights(network, path)
         step = about["step"]
     else:
         trainer = _load_trainer(path, about)
@@ -237,23 +255,27 @@ class SaveCheckpoints(keras.callbacks.Callback):
         if min(per_epoch, keep, every) < 1:
             raise InputError(f"per_epoch, keep and every must be at least 1, got {per_epoch}, {keep} and {every}")
         self.folder, self.per_epoch, self.keep, self.every = pathlib.Path(folder), per_epoch, keep, every
-        self.step = None
+        self.step, self.writes = None, True
 
     def on_train_begin(self, logs=None):
         """Note where training starts, and remove what a killed save left behind."""
         self.step = self.model.step
-        for leftover in self.folder.glob(".*.tmp.keras"):
-            leftover.unlink(missing_ok=True)
+        self.writes = distribution.writes_files()
+        if self.writes:
+            for leftover in self.folder.glob(".*.tmp.keras"):
+                leftover.unlink(missing_ok=True)
 
     def on_train_batch_begin(self, batch, logs=None):
         """Save every few steps, but not at the end of an epoch, which saves for itself."""
         # Counted here: asking the model would make JAX hand over its state at every step.
-        if self.step % self.every == 0 and self.step % self.per_epoch:
+        if self.writes and self.step % self.every == 0 and self.step % self.per_epoch:
             self._save(self.folder / LATEST)
         self.step += 1
 
     def on_epoch_end(self, epoch, logs=None):
         """Save a whole epoch under its number, or a part of one as the latest state."""
+        if not self.writes:
+            return
         if self.step < (epoch + 1) * self.per_epoch:
             self._save(self.folder / LATEST)
             return

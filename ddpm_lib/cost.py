@@ -222,6 +222,15 @@ def predict_epoch_seconds(
     return num_images / batch_size * predict_step_seconds(cost, DEVICES[device], precision, efficiency)
 
 
+def all_reduce_bytes(parameters: int, devices: int) -> int:
+    """Count the bytes that each device sends to sum the gradients of all of them, which are float32, in a ring.
+
+    The gradients are cut into as many pieces as there are devices. Each device sends all pieces but one to add them up,
+    and all but one again to pass the sums round.
+    """
+    return 2 * (devices - 1) * FLOAT32 * parameters // devices
+
+
 def largest_batch(
     config: UNetConfig,
     memory: float,

@@ -3,6 +3,7 @@
 A sampler walks down a sequence of steps t, each paired with the next one, t_next; -1 stands for the clean image, where
 alpha_bar is 1. It calls `predict_noise(x_t, t)` with x_t (B, H, W, C) float32 and t (B,) int32, and wants the noise
 back in the shape of x_t. That may be a trained network, its average, or the exact answer for a known distribution.
+Where the function has an attribute `predict_x_0`, that is asked for the clean image instead.
 """
 
 from __future__ import annotations
@@ -69,7 +70,7 @@ def ddpm_sample(
     if variance not in VARIANCES:
         raise ValueError(f"unknown variance {variance!r}: choose one of {', '.join(VARIANCES)}")
 
-    def move(x_t, noise_pred, x_0_pred, alpha_bar, alpha_bar_next):
+    def move(x_t, x_0_pred, alpha_bar, alpha_bar_next):
         beta = 1.0 - alpha_bar / alpha_bar_next
         # Mean of Eq. 7 with the predicted x_0.
         weight_x_0 = np.sqrt(alpha_bar_next) * beta / (1.0 - alpha_bar)
@@ -95,7 +96,8 @@ def ddim_sample(
     """Sample by the non-Markovian process of DDIM, which may skip steps.
 
     Song, Meng and Ermon (2021), Eq. 12 and 16. With `eta` 0 the result is a function of x_T alone; with 1 and all
-    steps it is DDPM with the posterior variance. Clipping changes the predicted image and keeps the predicted noise.
+    steps it is DDPM with the posterior variance. Where `clip` changes the predicted image, the noise becomes the one
+    that leads from it to x_t: the network's own noise would carry the clipped part on, step after step.
 
     Args:
         predict_noise: see the module's text.
@@ -117,9 +119,11 @@ def ddim_sample(
     if not eta >= 0:
         raise ValueError(f"eta must be 0 or more, got {eta}")
 
-    def move(x_t, noise_pred, x_0_pred, alpha_bar, alpha_bar_next):
+    def move(x_t, x_0_pred, alpha_bar, alpha_bar_next):
         beta = 1.0 - alpha_bar / alpha_bar_next
         sigma = eta * np.sqrt(beta * (1.0 - alpha_bar_next) / (1.0 - alpha_bar))
+        # The network's noise, or after clipping the noise that belongs to the clipped image.
+        noise_pred = (x_t - np.sqrt(alpha_bar) * x_0_pred) / np.sqrt(1.0 - alpha_bar)
         toward_x_t = np.sqrt(max(1.0 - alpha_bar_next - sigma**2, 0.0))
         return np.sqrt(alpha_bar_next) * x_0_pred + toward_x_t * noise_pred, sigma
 
@@ -186,8 +190,7 @@ def dpm_solver_pp_sample(
     one call of the network a step.
 
     The first step has no step before, and the last one, to the clean image, has infinite length in log-SNR. Both are
-    DDIM steps, so the last one returns the predicted clean image itself. Where `clip` changes that image, the noise is
-    the one that leads from it to x_t. DDIM keeps the network's noise there, which forgives a half-trained network more.
+    DDIM steps, so the last one returns the predicted clean image itself.
 
     Args:
         predict_noise: see the module's text.
@@ -206,7 +209,7 @@ def dpm_solver_pp_sample(
     """
     before = None  # log-SNR and predicted image of the step before
 
-    def move(x_t, noise_pred, x_0_pred, alpha_bar, alpha_bar_next):
+    def move(x_t, x_0_pred, alpha_bar, alpha_bar_next):
         nonlocal before
         log_snr = np.log(alpha_bar / (1.0 - alpha_bar))
         x_0_extrapolated = x_0_pred
@@ -235,11 +238,14 @@ def _walk(predict_noise, schedule, x_T, move, num_steps, noise_fn, clip, spacing
         if alpha_bar == 0.0:
             raise ValueError(f"alpha_bar is 0 at index {t}: predicted noise says nothing about x_0 there")
         alpha_bar_next = float(schedule.alpha_bars[t_next]) if t_next >= 0 else 1.0
-        noise_pred = predict_noise(x, ops.full((x.shape[0],), int(t), dtype="int32"))
-        x_0_pred = (x - np.sqrt(1.0 - alpha_bar) * noise_pred) / np.sqrt(alpha_bar)
+        index = ops.full((x.shape[0],), int(t), dtype="int32")
+        if hasattr(predict_noise, "predict_x_0"):
+            x_0_pred = predict_noise.predict_x_0(x, index)
+        else:
+            x_0_pred = (x - np.sqrt(1.0 - alpha_bar) * predict_noise(x, index)) / np.sqrt(alpha_bar)
         if clip:
             x_0_pred = ops.clip(x_0_pred, -1.0, 1.0)
-        x, sigma = move(x, noise_pred, x_0_pred, alpha_bar, alpha_bar_next)
+        x, sigma = move(x, x_0_pred, alpha_bar, alpha_bar_next)
         if sigma > 0 and t_next >= 0:
             x = x + sigma * ops.convert_to_tensor(noise_fn(number), dtype="float32")
         if callback:

@@ -68,7 +68,8 @@ def _forget_terminal():
 def not_finite(variables) -> str | None:
     """Return the path of the first of some Keras variables that holds an infinity or no number at all, or None."""
     for variable in variables:
-        if "float" in variable.dtype and not np.isfinite(ops.convert_to_numpy(variable.value)).all():
+        # `[...]`: TensorFlow makes no array of a single number that several devices hold.
+        if "float" in variable.dtype and not np.isfinite(ops.convert_to_numpy(variable.value[...])).all():
             return variable.path
     return None
 

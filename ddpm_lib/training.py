@@ -16,7 +16,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from ddpm_lib import images
+from ddpm_lib import distribution, images
 from ddpm_lib.config import InputError, RunConfig, TrainConfig
 from ddpm_lib.data import Batches
 from ddpm_lib.diffusion import add_noise, at, loss_weights, noise_error_shares, noise_predictor, prediction_target
@@ -43,34 +43,42 @@ class DiffusionTrainer(keras.Model):
     """
 
     def __init__(self, config: RunConfig | dict, rows: list[dict] | None = None, **kwargs):
-        # Images stay float32 here; the network casts for itself.
-        super().__init__(**{"name": "ddpm", **kwargs, "autocast": False})
-        self.run = config if isinstance(config, RunConfig) else RunConfig.from_dict(config)
-        self.rows = list(rows or [])
-        self.schedule = build_schedule(**self.run.diffusion.schedule)
-        self.network = build_unet(self.run.unet, self.run.train.precision, self.run.train.rematerialize)
-        self.ema_network = build_unet(self.run.unet, self.run.train.precision)
-        self.ema_network.trainable = False
-        self.ema_network.set_weights(self.network.get_weights())
-        self.predict_noise = noise_predictor(self.run.diffusion.prediction, self.schedule, compiled(self.ema_network))
+        with distribution.scope():
+            # Images stay float32 here; the network casts for itself.
+            super().__init__(**{"name": "ddpm", **kwargs, "autocast": False})
+            self.run = config if isinstance(config, RunConfig) else RunConfig.from_dict(config)
+            self.rows = list(rows or [])
+            self.schedule = build_schedule(**self.run.diffusion.schedule)
+            self.network = build_unet(self.run.unet, self.run.train.precision, self.run.train.rematerialize)
+            self.ema_network = build_unet(self.run.unet, self.run.train.precision)
+            self.ema_network.trainable = False
+            self.ema_network.set_weights(self.network.get_weights())
+            self.predict_noise = noise_predictor(
+                self.run.diffusion.prediction, self.schedule, compiled(self.ema_network)
+            )
 
-        self.seed_generator = keras.random.SeedGenerator(self.run.train.seed)
-        self.global_step = self._counter("global_step", (), "int32")
-        self.loss_sums = self._counter("loss_sums", (NUM_QUARTERS,), "float32")
-        self.loss_counts = self._counter("loss_counts", (NUM_QUARTERS,), "float32")
+            self.seed_generator = keras.random.SeedGenerator(self.run.train.seed)
+            self.global_step = self._counter("global_step", (), "int32")
+            self.loss_sums = self._counter("loss_sums", (NUM_QUARTERS,), "float32")
+            self.loss_counts = self._counter("loss_counts", (NUM_QUARTERS,), "float32")
 
-        self.compile(make_optimizer(self.run.train), jit_compile=self.run.train.jit or must_compile())
-        self.optimizer.build(self.network.trainable_variables)
-        self.built = True
+            self.compile(make_optimizer(self.run.train), jit_compile=self.run.train.jit or must_compile())
+            self.optimizer.build(self.network.trainable_variables)
+            self.built = True
 
     def _counter(self, name, shape, dtype):
         return self.add_weight(shape=shape, initializer="zeros", dtype=dtype, trainable=False, name=name)
 
     def call(self, x_0, training=False):
         """Draw a step and noise for every image, and predict the noise or v: Algorithm 1, lines 2 to 5."""
-        num_images = ops.shape(x_0)[0]
-        t = keras.random.randint((num_images,), 0, self.schedule.num_steps, dtype="int32", seed=self.seed_generator)
-        noise = keras.random.normal(ops.shape(x_0), dtype="float32", seed=self.seed_generator)
+        # Where x_0 is one device's share of a batch, all devices draw for the whole batch, and each takes its rows.
+        index, shares = distribution.replica()
+        size, *shape = ops.shape(x_0)
+        t = keras.random.randint((size * shares,), 0, self.schedule.num_steps, "int32", seed=self.seed_generator)
+        noise = keras.random.normal((size * shares, *shape), dtype="float32", seed=self.seed_generator)
+        if shares > 1:
+            own = slice(index * size, (index + 1) * size)
+            t, noise = t[own], noise[own]
         target = prediction_target(self.run.diffusion.prediction, self.schedule, x_0, t, noise)
         return t, target, self.network([add_noise(self.schedule, x_0, t, noise), t], training=training)
 
@@ -85,9 +93,23 @@ class DiffusionTrainer(keras.Model):
         prediction = self.run.diffusion.prediction
         noise_errors = ops.stop_gradient(errors) * at(noise_error_shares(prediction, self.schedule), t, errors)
         quarters = ops.one_hot(t * NUM_QUARTERS // self.schedule.num_steps, NUM_QUARTERS, dtype="float32")
-        self.loss_sums.assign_add(ops.sum(quarters * noise_errors[:, None], axis=0))
-        self.loss_counts.assign_add(ops.sum(quarters, axis=0))
-        return ops.mean(errors * at(loss_weights(prediction, self.schedule, self.run.train.min_snr_gamma), t, errors))
+        booked = [ops.sum(quarters * noise_errors[:, None], axis=0), ops.sum(quarters, axis=0)]
+        sums, counts = distribution.summed(booked)
+        self.loss_sums.assign_add(sums)
+        self.loss_counts.assign_add(counts)
+        loss = ops.mean(errors * at(loss_weights(prediction, self.schedule, self.run.train.min_snr_gamma), t, errors))
+        # Several devices return parts of the mean over the whole batch, which Keras sums up.
+        _, shares = distribution.replica()
+        return loss / shares if shares > 1 else loss
+
+    def make_train_function(self, force=False):
+        """Make what `fit` calls for every step, as Keras does but for several devices on TensorFlow."""
+        if force or self.train_function is None:
+            self.train_function = distribution.train_function(self)
+        return super().make_train_function()
+
+    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
+        """Build nothing: the constructor did. Keras on TensorFlow would try with the first batch of several devices."""
 
     def train_step(self, *arguments):
         """Take one optimizer step as Keras does (with its loss scaling and clipping), then update the average."""
@@ -110,13 +132,15 @@ class DiffusionTrainer(keras.Model):
         """Count the step and move the EMA weights towards the network's."""
         decay = ema_decay_at(self.global_step.value, self.run.train.ema_decay)
         for average, weight in zip(self.ema_network.weights, self.network.weights, strict=True):
-            average.assign(decay * average.value + (1.0 - decay) * weight.value)
+            # As a small move: decay * average + (1 - decay) * weight would round away a part of each step.
+            average.assign(average.value + (1.0 - decay) * (weight.value - average.value))
         self.global_step.assign_add(1)
 
     @property
     def step(self) -> int:
         """Optimizer steps taken since the start of the run."""
-        return int(ops.convert_to_numpy(self.global_step.value))
+        # `[...]`: TensorFlow makes no array of a single number that several devices hold.
+        return int(ops.convert_to_numpy(self.global_step.value[...]))
 
     def restore_randomness(self) -> None:
         """Set every random state to what it is at the present step of an uninterrupted run."""
@@ -182,7 +206,8 @@ def make_optimizer(config: TrainConfig) -> keras.optimizers.Optimizer:
     """
     rate = LinearWarmup(config.learning_rate, config.warmup_steps)
     adam = keras.optimizers.Adam(rate, global_clipnorm=config.clip_norm)
-    return keras.optimizers.LossScaleOptimizer(adam) if config.precision == "mixed_float16" else adam
+    half = config.precision == "mixed_float16"
+    return distribution.sum_before_clipping(keras.optimizers.LossScaleOptimizer(adam) if half else adam)
 
 
 def ema_decay_at(step, max_decay: float):
@@ -225,6 +250,7 @@ def fit_run(trainer: DiffusionTrainer, images_uint8: np.ndarray, callbacks=(), v
         found = f"{images_uint8.dtype} {images_uint8.shape}"
         raise InputError(f"images_uint8 must be uint8 (N, {', '.join(map(str, expected))}), got {found}")
     per_epoch = steps_per_epoch(config, len(images_uint8))
+    distribution.check_run(config.batch_size, unet.dropout)
     with FinishStepOnInterrupt() as interrupt:
         while trainer.step < config.epochs * per_epoch and not interrupt.happened:
             epoch, done = divmod(trainer.step, per_epoch)
@@ -235,9 +261,10 @@ def fit_run(trainer: DiffusionTrainer, images_uint8: np.ndarray, callbacks=(), v
                 seed=config.seed,
                 horizontal_flip=trainer.run.data.horizontal_flip,
                 start_step=trainer.step,
+                share=distribution.process(),
             )
             trainer.fit(
-                batches,
+                distribution.feed(batches),
                 # The rest of an epoch has fewer steps than the others, so it is a call of its own.
                 epochs=epoch + 1 if done else config.epochs,
                 initial_epoch=epoch,
@@ -272,6 +299,8 @@ class History(keras.callbacks.Callback):
             raise InputError(
                 f"the loss is {row['loss']} in epoch {row['epoch']}: {after_divergence(trainer, self.folder)}"
             )
+        if not distribution.writes_files():
+            return
         try:
             write_history(self.folder, trainer.rows)
         except CannotWrite as error:  # the checkpoint, which is saved next, has the history, too
@@ -331,6 +360,8 @@ class SampleGrid(keras.callbacks.Callback):
         shape = (unet.image_size, unet.image_size, unet.channels)
         x_T = noise_per_image(range(self.num_images), shape)(-1)
         x_0 = ops.convert_to_numpy(ddim_sample(trainer.predict_noise, trainer.schedule, x_T, num_steps=25))
+        if not distribution.writes_files():  # but all draw: on JAX they do so together
+            return
         with contextlib.suppress(OSError):  # writing will say what is wrong
             self.folder.mkdir(exist_ok=True)
         grid = images.make_grid(images.to_uint8(x_0))

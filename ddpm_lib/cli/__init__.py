@@ -1,4 +1,4 @@
-"""The command line: `ddpm train`, `generate`, `evaluate`, `export`, `prepare`, `info`.
+"""The command line: `ddpm train`, `generate`, `evaluate`, `grade`, `export`, `prepare`, `info`.
 
 Exit codes: 0; 2 for bad input, with one line that says what is wrong; 130 after Ctrl-C, which saves first (training
 does so after SIGTERM and SIGHUP, too); 141 where the reader of a pipe went away. `generate` keeps the batches of images
@@ -22,6 +22,7 @@ COMMANDS = (  # files of this folder, in the order of the help
     "train",
     "generate",
     "evaluate",
+    "grade",
     "export",
     "prepare",
     "info",
@@ -30,7 +31,7 @@ COMMANDS = (  # files of this folder, in the order of the help
 
 def _parser() -> conventions.Parser:
     parser = conventions.Parser(
-        prog="ddpm", description="Denoising diffusion probabilistic models: train, generate, evaluate."
+        prog="ddpm", description="Denoising diffusion probabilistic models: train, generate, evaluate, grade exercises."
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=conventions.Parser)
     for name in COMMANDS:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
 import importlib.util
+import io
 import itertools
 import math
 import os
@@ -100,9 +102,14 @@ def add_data_flags(parser):
 def add_sampler_flags(parser):
     """Add the flags that say how images are drawn; `chosen_sampler` reads them."""
     parser.flag(
-        "sampler", choices=["ddpm", "ddim", "dpm++"], default="ddim", help="dpm++ is DPM-Solver++(2M) (default: ddim)"
+        "sampler", choices=["ddpm", "ddim", "dpm++"], default="ddpm", help="dpm++ is DPM-Solver++(2M) (default: ddpm)"
     )
-    parser.flag("steps", type=COUNT, help="(default: 50 for ddim, 20 for dpm++, all for ddpm)")
+    parser.flag("steps", type=COUNT, help="(default: 50, for dpm++ 20)")
+    parser.flag(
+        "variance",
+        choices=["beta", "posterior"],
+        help="of ddpm's fresh noise (default: posterior, and beta where no step is skipped)",
+    )
     parser.flag("eta", type=number_type(float, 0.0), help="share of fresh noise in ddim (default: 0)")
 
 
@@ -110,16 +117,21 @@ def check_sampler_flags(flags):
     """Refuse flags of one sampler that are given with another."""
     if flags.eta is not None and flags.sampler != "ddim":
         raise InputError("--eta belongs to --sampler ddim; leave it out, or change the sampler")
+    if flags.variance is not None and flags.sampler != "ddpm":
+        raise InputError("--variance belongs to --sampler ddpm; leave it out, or change the sampler")
 
 
 def chosen_sampler(flags, total):
     """Return the sampler that checked flags name, and its options, for a model that was trained with `total` steps."""
     from ddpm_lib import sampling
 
-    steps = flags.steps or min({"ddpm": total, "ddim": 50, "dpm++": 20}[flags.sampler], total)
+    steps = flags.steps or min({"ddpm": 50, "ddim": 50, "dpm++": 20}[flags.sampler], total)
     if steps > total:
         raise InputError(f"--steps {steps} is more than the {total} steps the model was trained with")
     options = {"num_steps": steps}
+    if flags.sampler == "ddpm":
+        # With skipped steps beta leaves noise in the images.
+        options["variance"] = flags.variance or ("posterior" if steps < total else "beta")
     if flags.sampler == "ddim":
         options["eta"] = flags.eta or 0.0
     sampler = {
@@ -223,8 +235,26 @@ def mend_streams():
                 os.dup2(nowhere, number)
                 os.close(nowhere)
             setattr(sys, name, open(number, "w", closefd=False))
-        elif hasattr(getattr(sys, name), "reconfigure"):
-            getattr(sys, name).reconfigure(errors="backslashreplace")
+            continue
+        stream = getattr(sys, name)
+        if stream.isatty():
+            terminal = io.BufferedWriter(_Terminal(number, "w", closefd=False))
+            stream = io.TextIOWrapper(terminal, stream.encoding, line_buffering=True)
+            setattr(sys, name, stream)
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+
+
+class _Terminal(io.FileIO):
+    """A terminal that may go away: SIGHUP tells of that, and printing may be the first to find out."""
+
+    def write(self, data):
+        try:
+            return super().write(data)
+        except OSError as error:
+            if error.errno != errno.EIO:
+                raise
+            return len(data)
 
 
 def save_samples(folder, images, seeds):
@@ -233,6 +263,14 @@ def save_samples(folder, images, seeds):
 
     with whole_or_not_at_all(folder / "samples.npz") as temporary:
         np.savez_compressed(temporary, images=images, seeds=np.array(seeds))
+
+
+def refuse_to_write_over(flags, *patterns):
+    """See that `--out` holds no file of these names yet, unless `--overwrite` is given."""
+    folder = pathlib.Path(flags.out)
+    held = sorted(path.name for pattern in patterns for path in folder.glob(pattern))
+    if held and not flags.overwrite:
+        raise InputError(f"{folder} holds {held[0]} already: name another --out, or add --overwrite")
 
 
 def make_folder(path):

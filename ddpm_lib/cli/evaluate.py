@@ -16,6 +16,7 @@ from ddpm_lib.cli.conventions import (
     import_keras,
     make_folder,
     path,
+    refuse_to_write_over,
     save_samples,
 )
 from ddpm_lib.config import DEFAULT_PRESETS, PRESETS, DataConfig, InputError
@@ -42,6 +43,7 @@ def add_flags(parser):
     add_sampler_flags(parser)
     parser.flag("batch_size", type=COUNT, default=32, help="images drawn at a time (default: 32)")
     parser.flag("out", type=path, required=True, metavar="FOLDER")
+    parser.flag("overwrite", action="store_true", help="write over the measurement that --out holds")
 
 
 def run(flags):
@@ -54,6 +56,7 @@ def run(flags):
     if not (flags.model or flags.samples):
         raise InputError("name what to evaluate with --model or --samples")
     check_sampler_flags(flags)
+    refuse_to_write_over(flags, "evaluation.*", *([] if flags.samples else ["samples.*"]))
     hardware.enable_memory_growth()
     samples = _read_samples(flags.samples, flags.num_samples) if flags.samples else None
     config = checkpoints.read_config(flags.model) if flags.model else None
@@ -81,7 +84,7 @@ def run(flags):
     if samples is None:
         samples = _draw(model, sampler, options, num_samples, flags.batch_size)
         save_samples(folder, samples, range(num_samples))
-    images.save_png(folder / "samples.png", images.make_grid(samples[:64]), max(1, 128 // size))
+    images.save_png(folder / "evaluation.png", images.make_grid(samples[:64]), max(1, 128 // size))
     facts = data.describe(photographs)
     about = {
         "model": flags.model,

@@ -17,6 +17,7 @@ from ddpm_lib.cli.conventions import (
     make_folder,
     new_folder,
     path,
+    refuse_to_write_over,
     save_samples,
 )
 from ddpm_lib.config import InputError
@@ -106,8 +107,7 @@ def _refuse_bad_out(flags):
     folder = pathlib.Path(flags.out)
     if folder.suffix.lower() in (".png", ".jpg", ".jpeg", ".gif", ".webp", ".npz") and not folder.is_dir():
         raise InputError(f"--out {folder} is to be a folder: leave the ending out; samples.png is written into it")
-    if not flags.overwrite and any(folder.glob("samples.*")):
-        raise InputError(f"{folder} holds images already: name another --out, or add --overwrite")
+    refuse_to_write_over(flags, "samples.*")
 
 
 class Trajectory:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import os
 import pathlib
 import sys
 
+from ddpm_lib.cli import watching
 from ddpm_lib.cli.conventions import (
+    BAD_INPUT,
     COUNT,
     SEED,
     add_data_flags,
@@ -22,6 +26,7 @@ from ddpm_lib.files import whole_or_not_at_all
 
 # The mean squared error of an answer of zeros is 1, give or take the chance of a short epoch.
 WORSE_THAN_UNTRAINED = 1.2
+LOGICAL = ", which share the processors of this machine: to learn and test with, nothing gets faster"
 HELP = "train a network (without flags: handwritten digits, minutes on a CPU)"
 
 
@@ -42,6 +47,13 @@ def add_flags(parser):
     parser.flag("precision", choices=["auto", *PRECISIONS], help="(default: auto)")
     parser.flag("jit", choices=["auto", "on", "off"], help="compile the step with XLA (default: auto, with a GPU)")
     parser.flag(
+        "devices",
+        type=_devices,
+        default=1,
+        metavar="N|all",
+        help="divide each batch over so many GPUs, or over logical devices of the processors (default: 1)",
+    )
+    parser.flag(
         "rematerialize",
         action="store_const",
         const=True,
@@ -51,18 +63,64 @@ def add_flags(parser):
     parser.flag("keep", type=COUNT, default=3, help="epoch checkpoints that stay (default: 3)")
     parser.flag("save_every", type=COUNT, default=1000, metavar="STEPS", help="saves within an epoch (default: 1000)")
     parser.flag("out", type=path, metavar="FOLDER", help="run folder (default: a new one under runs)")
-    parser.flag("resume", type=path, metavar="FILE", help="continue the run of this checkpoint")
+    parser.flag(
+        "resume",
+        type=path,
+        metavar="FILE",
+        help="continue the run of this checkpoint, or train a shipped or exported model on",
+    )
+
+
+def _devices(text):
+    return text if text == "all" else COUNT(text)
 
 
 def run(flags):
     """Train, from the first step or from a checkpoint on, and fill the run folder."""
     keras = import_keras()
-    from ddpm_lib import checkpoints, data, hardware, training
+    from ddpm_lib import distribution, hardware
 
+    if distribution.processes_named():
+        if not (flags.out or flags.resume):
+            raise InputError("several processes must know the run folder: name it with --out, the same for all of them")
+        if keras.backend.backend() == "jax":
+            _watch(flags)
     hardware.enable_memory_growth()
-    print(hardware.device_report())
+    with distribution.several_devices(flags.devices) as devices:
+        print(hardware.device_report())
+        index, processes = distribution.process()
+        if processes > 1:
+            print(f"process {index} of {processes}" + ("" if index else ", which writes all files"))
+        if devices > 1:
+            logical = devices > processes and not hardware.gpus()
+            print(f"each batch is divided over {devices} devices{LOGICAL if logical else ''}")
+        _train(flags)
+
+
+def _watch(flags):
+    """Go on in a child process: when another process is gone, JAX aborts it."""
+    try:
+        watching.go_on_in_a_child()
+    except InputError as error:
+        raise InputError(_start_again(error, flags.out or pathlib.Path(flags.resume).parent)) from error
+
+
+def _start_again(reason, folder):
+    from ddpm_lib.stopping import newest_file
+
+    last = newest_file(folder)
+    return f"{reason}: start all of them again" + (
+        f" with --resume {last}" if last else f" (there is no checkpoint in {folder})"
+    )
+
+
+def _train(flags):
+    import keras
+
+    from ddpm_lib import checkpoints, data, distribution, hardware, training
+
     if flags.resume:
-        config, folder = _resumed(flags)
+        config = _resumed(flags)
     else:
         precision, reason = hardware.choose_precision(flags.precision or "auto")
         print(f"precision {precision}: {reason}")
@@ -70,6 +128,7 @@ def run(flags):
         if flags.out:
             _refuse_existing_run(pathlib.Path(flags.out))
 
+    distribution.check_run(config.train.batch_size, config.unet.dropout)
     print(_treatment(config))
     images = data.load_images(
         config.data, config.unet, cache_dir=config.data.cache_dir, max_bad_fraction=flags.max_bad_fraction
@@ -83,22 +142,29 @@ def run(flags):
         )
     if not flags.resume:
         config = config.replace(data=facts)
-        folder = make_folder(flags.out) if flags.out else new_folder(f"runs/{config.preset}")
+    if distribution.process()[1] > 1:
+        own = config.replace(data={"data_dir": None, "cache_dir": None})  # each machine has its own places
+        distribution.check_agreement(f"{own} {checkpoints.digest(flags.resume) if flags.resume else ''}")
+    own_folder = flags.out or (pathlib.Path(flags.resume).parent if _is_whole_run(flags.resume) else None)
+    folder = pathlib.Path(own_folder or f"runs/{config.preset}")
+    if distribution.writes_files():
+        folder = make_folder(folder) if own_folder else new_folder(folder)
 
-    with sole_user(folder):
+    with sole_user(folder) if distribution.writes_files() else contextlib.nullcontext():
+        keras.utils.set_random_seed(config.train.seed)  # of the initial weights: JAX has them equal in all processes
         if flags.resume:
             trainer = checkpoints.resume(flags.resume)
             trainer.run = config
-            print(f"resuming {flags.resume} at step {trainer.step}")
+            anew = "" if _is_whole_run(flags.resume) else ", with averaged weights alone: the optimizer starts anew"
+            print(f"resuming {flags.resume} at step {trainer.step}{anew}")
         else:
             _refuse_existing_run(folder)  # one that began while the images were read
-            keras.utils.set_random_seed(config.train.seed)  # of the initial weights
             trainer = training.DiffusionTrainer(config)
         _fit(flags, trainer, folder, images, per_epoch)
 
 
 def _fit(flags, trainer, folder, images, per_epoch):
-    from ddpm_lib import checkpoints, training
+    from ddpm_lib import checkpoints, distribution, training
 
     config = trainer.run
     print(
@@ -108,18 +174,29 @@ def _fit(flags, trainer, folder, images, per_epoch):
     if trainer.step >= config.train.epochs * per_epoch:
         print(f"this run has had {trainer.step // per_epoch} epochs already; name more with --epochs")
         return
-    with whole_or_not_at_all(folder / "config.json") as temporary:
-        temporary.write_text(config.to_json())
-    training.fit_run(
-        trainer,
-        images,
-        callbacks=[
-            training.History(folder, per_epoch),
-            checkpoints.SaveCheckpoints(folder, per_epoch, flags.keep, flags.save_every),
-            training.SampleGrid(folder, per_epoch),
-        ],
-        verbose=1 if sys.stdout.isatty() else 2,
-    )
+    writes = distribution.writes_files()
+    if writes:
+        with whole_or_not_at_all(folder / "config.json") as temporary:
+            temporary.write_text(config.to_json())
+    try:
+        training.fit_run(
+            trainer,
+            images,
+            callbacks=[
+                training.History(folder, per_epoch),
+                checkpoints.SaveCheckpoints(folder, per_epoch, flags.keep, flags.save_every),
+                training.SampleGrid(folder, per_epoch),
+            ],
+            verbose=(1 if sys.stdout.isatty() else 2) if writes else 0,
+        )
+        distribution.check_agreement("done")  # nobody leaves before the last file is written
+    except Exception as error:
+        if not distribution.lost_another(error):
+            raise
+        # At the end of a program the engines wait for the others, or abort: this one ends here.
+        message = _start_again("another process of this run is gone", folder)
+        print(f"ddpm train: error: {message}", file=sys.stderr, flush=True)
+        os._exit(BAD_INPUT)
     loss = trainer.rows[-1]["loss"]
     if loss > WORSE_THAN_UNTRAINED:
         raise InputError(
@@ -127,6 +204,9 @@ def _fit(flags, trainer, folder, images, per_epoch):
             f"start a new run with --lr below {config.train.learning_rate:g}"
         )
     last = folder / f"unet_epoch_{len(trainer.rows)}.keras"
+    if not writes:
+        print(f"done: loss {loss:.4f}; process 0 has written the files")
+        return
     print(f"done: loss {loss:.4f}; now try\n  python generate.py --num_samples 16 --model {last}")
 
 
@@ -178,10 +258,15 @@ def _refuse_existing_run(folder):
         raise InputError(f"{folder} holds a run already: continue it with --resume {latest}, or name another --out")
 
 
+def _is_whole_run(resumed):
+    """Not a new run, nor a shipped model or an exported file, whose folder is no run's, and which has no optimizer."""
+    return bool(resumed) and pathlib.Path(resumed).suffix == ".keras"
+
+
 def _resumed(flags):
     from ddpm_lib import checkpoints
 
-    config = checkpoints.read_config(flags.resume, whole_run=True)
+    config = checkpoints.read_config(flags.resume)
     asked = {"preset": (flags.preset, config.preset), "dataset": (flags.dataset, config.data.dataset)}
     if flags.mirror not in (None, config.data.horizontal_flip):
         given, stored = ("--mirror", "no-mirror") if flags.mirror else ("--no-mirror", "mirror")
@@ -198,11 +283,10 @@ def _resumed(flags):
                 f"--{name} {wanted} contradicts the checkpoint, which has {name} {stored}: "
                 "leave the flag out, or start a new run"
             )
-    own_folder = pathlib.Path(flags.resume).parent
-    if flags.out and pathlib.Path(flags.out).resolve() != own_folder.resolve():
+    if flags.out and pathlib.Path(flags.out).resolve() != pathlib.Path(flags.resume).parent.resolve():
         _refuse_existing_run(pathlib.Path(flags.out))
     # What may differ from the first part of the run: how long it goes on, and where the images lie now.
     changes = {"train": {"epochs": flags.epochs or config.train.epochs}}
     places = {"data_dir": _absolute(flags.data_dir), "cache_dir": _absolute(flags.cache_dir)}
     changes["data"] = {name: place for name, place in places.items() if place}
-    return config.replace(**changes), make_folder(flags.out or own_folder)
+    return config.replace(**changes)

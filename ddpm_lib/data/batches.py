@@ -25,9 +25,11 @@ class Batches(keras.utils.PyDataset):
         seed: of order and flips, not negative.
         horizontal_flip: whether each image is mirrored with probability 1/2.
         start_step: training steps done before.
+        share: (index, number of shares): each item is this share of its batch, where several processes divide it.
 
     Raises:
-        InputError: if `batch_size` is not in 1..N, or `seed` or `start_step` is negative.
+        InputError: if `batch_size` is not in 1..N or no multiple of the number of shares, or `seed` or `start_step` is
+            negative.
     """
 
     def __init__(
@@ -38,10 +40,14 @@ class Batches(keras.utils.PyDataset):
         seed: int,
         horizontal_flip: bool = False,
         start_step: int = 0,
+        share: tuple[int, int] = (0, 1),
     ):
         super().__init__()
         if not 1 <= batch_size <= len(images):
             raise InputError(f"batch_size must be in 1..{len(images)}, the number of images, got {batch_size}")
+        index, shares = share
+        if batch_size % shares:
+            raise InputError(f"batch_size {batch_size} cannot be divided into {shares} equal shares")
         if seed < 0 or start_step < 0:
             raise InputError(f"seed and start_step must not be negative, got {seed} and {start_step}")
         self.images = images
@@ -49,6 +55,7 @@ class Batches(keras.utils.PyDataset):
         self.seed = seed
         self.horizontal_flip = horizontal_flip
         self.start_step = start_step
+        self.rows = slice(index * (batch_size // shares), (index + 1) * (batch_size // shares))
         self._order_of_epoch = (-1, None)
 
     @property
@@ -62,11 +69,11 @@ class Batches(keras.utils.PyDataset):
         return len(self.images) // self.batch_size
 
     def __getitem__(self, index: int) -> np.ndarray:
-        """Return the batch of step `start_step + index`: (batch_size, H, W, C) float32 in [-1, 1]."""
+        """Return the batch of step `start_step + index`, or our share: (batch_size, H, W, C) float32 in [-1, 1]."""
         step = self.start_step + index
-        batch = from_uint8(self.images[self.image_indices(step)])
+        batch = from_uint8(self.images[self.image_indices(step)[self.rows]])
         if self.horizontal_flip:
-            flipped = np.random.default_rng([self.seed, 1, step]).random(self.batch_size) < 0.5
+            flipped = np.random.default_rng([self.seed, 1, step]).random(self.batch_size)[self.rows] < 0.5
             batch[flipped] = batch[flipped, :, ::-1]
         return batch
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from ddpm_lib.exercises.checking import Exercise, verdict
+from ddpm_lib.exercises import answers, checking
+from ddpm_lib.exercises.checking import Choice, Exercise, verdict
 
 CHAPTERS = (
     "noising",
@@ -18,15 +19,25 @@ CHAPTERS = (
     "reverse_step",
     "objective",
     "few_steps",
+    "unet",
+    "training_loop",
     "half_precision",
     "training_on_faces",
+    "time_and_memory",
+    "devices",
+    "bugs",
     "what_it_learned",
+    "judging_images",
+    "takeaways",
 )
-EXERCISES: dict[str, Exercise] = {}
-for _chapter in CHAPTERS:
-    EXERCISES |= importlib.import_module(f"{__name__}.{_chapter}").EXERCISES
+OF_CHAPTER: dict[str, dict[str, Exercise | Choice]] = {
+    _chapter: importlib.import_module(f"{__name__}.{_chapter}").EXERCISES for _chapter in CHAPTERS
+}
+EXERCISES: dict[str, Exercise | Choice] = {
+    name: exercise for some in OF_CHAPTER.values() for name, exercise in some.items()
+}
 
-__all__ = ["CHAPTERS", "EXERCISES", "Exercise", "check", "verdict"]
+__all__ = ["CHAPTERS", "EXERCISES", "OF_CHAPTER", "Choice", "Exercise", "check", "verdict"]
 
 
 def check(name: str, answer: Any) -> None:
@@ -34,11 +45,13 @@ def check(name: str, answer: Any) -> None:
 
     Args:
         name: the name that the chapter gives, such as "posterior-mean".
-        answer: the reader's function. One that returns None, returns ... or raises NotImplementedError counts as not
-            filled in yet. Whatever else it raises is reported, not passed on, so that a notebook runs to its end.
+        answer: the reader's function, or the name that the reader chose. None, ..., and a function that returns one of
+            them or raises NotImplementedError count as not filled in yet. Whatever else a function raises is reported,
+            not passed on, so that a notebook runs to its end.
     """
-    if name in EXERCISES:
-        said = verdict(EXERCISES[name], answer)
-    else:
-        said = f"there is no such exercise; there are {', '.join(EXERCISES)}"
-    print(f"{name}: {said}")
+    if name not in EXERCISES:
+        print(f"{name}: there is no such exercise; there are {', '.join(EXERCISES)}")
+        return
+    given = checking.results(EXERCISES[name], answer)
+    answers.write_down(name, given)
+    print(f"{name}: {given if isinstance(given, str) else checking.judge(EXERCISES[name], given)}")

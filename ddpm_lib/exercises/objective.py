@@ -38,7 +38,7 @@ def _losses(schedule, step, v_loss):
 
 _PAIRS = ((0.4, 0.3, -0.2, 0.5), (-1.0, 2.0, 0.5, 0.7))
 _STEPS = ((LINEAR, 2, 2e-4), (LINEAR, 300, 6e-3), (COSINE, 150, 0.05))
-_LEVELS = ((_cdf, 1 / 255, 0.004, 0.01), (_cdf, -0.4 / 255 - 0.2, -0.21, 0.02))
+_LEVELS = ((_cdf, 1 / 255, 0.004, 0.01), (_cdf, -51 / 255, -0.21, 0.02))
 _SCORES = tuple((schedule, NOISY, step, NOISE) for schedule, step in [(LINEAR, 2), (LINEAR, 300), (COSINE, 150)])
 _LOSSES = ((LINEAR, 2, 0.8), (LINEAR, 300, 0.3), (COSINE, 150, 0.1))
 

@@ -28,6 +28,16 @@ def _step_back_noise_taken_away(schedule, x_t, step, noise_pred, z):
     return (x_t - np.sqrt(beta) * noise_pred) / np.sqrt(alpha) + (np.sqrt(beta) * z if step > 1 else 0)
 
 
+def _step_back_no_root(schedule, x_t, step, noise_pred, z):
+    beta, alpha, bar, _ = _tables(schedule, step)
+    return (x_t - beta / (1 - bar) * noise_pred) / np.sqrt(alpha) + (np.sqrt(beta) * z if step > 1 else 0)
+
+
+def _step_back_over_the_bar(schedule, x_t, step, noise_pred, z):
+    beta, _, bar, _ = _tables(schedule, step)
+    return (x_t - beta / np.sqrt(1 - bar) * noise_pred) / np.sqrt(bar) + (np.sqrt(beta) * z if step > 1 else 0)
+
+
 def _step_back_noise_inside(schedule, x_t, step, noise_pred, z):
     beta, alpha, *_ = _tables(schedule, step)
     return _mean(schedule, x_t, step, noise_pred) + (np.sqrt(beta / alpha) * z if step > 1 else 0)
@@ -157,6 +167,11 @@ EXERCISES: dict[str, Exercise] = {
                 "This takes away a whole step's noise. The network answers with the noise of all t steps, "
                 "of which this step's share is smaller",
             ),
+            (_step_back_no_root, "The noise is divided by its deviation: 1 - alpha_bar_t stands under a root"),
+            (
+                _step_back_over_the_bar,
+                "Undo the shrinking of this one step: divide by the root of alpha_t, without bar",
+            ),
             (_step_back_noise_inside, "sigma_t z stands outside the bracket: do not divide it by the root of alpha_t"),
             (
                 lambda schedule, x_t, step, noise_pred, z: (
@@ -182,6 +197,10 @@ EXERCISES: dict[str, Exercise] = {
             (
                 lambda schedule, step, reached: 1 - schedule.alpha_bars[step - 1] / schedule.alpha_bars[reached - 1],
                 "For reached = 0 the index is -1, which is the last entry of the table. alpha_bar_0 is 1",
+            ),
+            (
+                lambda schedule, step, reached: 1 - schedule.alpha_bars[step - 1] / schedule.alpha_bars[reached],
+                "Array index i is step i + 1: alpha_bars[reached] belongs to the step after the one reached",
             ),
             (
                 lambda schedule, step, reached: 1 - schedule.alpha_bars[step - 1],

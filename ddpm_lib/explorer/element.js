@@ -16,6 +16,12 @@ function make(tag, properties = {}, ...children) {
   return node;
 }
 
+function button(text, className, act) {
+  const node = make("button", { type: "button", textContent: text, className });
+  node.addEventListener("click", act);
+  return node;
+}
+
 const html = (text) => document.createRange().createContextualFragment(text);
 
 function isDark() {
@@ -68,7 +74,8 @@ class Explorer extends HTMLElement {
     this.said = make("p", { className: "said", role: "status" });
     this.warning = make("p", { className: "warn", hidden: true });
     this.card = make("div", { className: "card", role: "group", "aria-label": this.constructor.title });
-    this.attachShadow({ mode: "open" }).append(make("style", { textContent: STYLE }), this.card);
+    // What stands inside the element in the page is for paper, and for pages without scripts.
+    this.attachShadow({ mode: "open" }).append(make("style", { textContent: STYLE }), this.card, make("slot"));
     this.build();
     this.card.append(this.said);
     if (ownPage) this.card.querySelector(".hint").append(" Copy the page's address to share the setting.");
@@ -158,9 +165,7 @@ class Explorer extends HTMLElement {
   }
 
   reset() {
-    const button = make("button", { type: "button", textContent: "Reset" });
-    button.addEventListener("click", () => { this.stop?.(); this.change(this.initial); });
-    return button;
+    return button("Reset", "", () => { this.stop?.(); this.change(this.initial); });
   }
 
   table(rows, className = "") {

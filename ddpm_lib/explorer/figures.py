@@ -141,6 +141,92 @@ def samplers_figure(mixture: GaussianMixture, schedule: NoiseSchedule, num_steps
     return _png(figure)
 
 
+def denoiser_figure(name: str, seed: int) -> bytes:
+    """Draw six moments of DDIM in 20 steps: the image so far, and below it the network's guess of the clean one.
+
+    Args:
+        name: of a model that comes with the project.
+        seed: of the image.
+
+    Returns:
+        A PNG file.
+    """
+    # Late: these import Keras, which the other explorers do not need.
+    from ddpm_lib.checkpoints import load
+    from ddpm_lib.sampling import ddim_sample, noise_per_image
+
+    model, moments = load(name), []
+    x_T = noise_per_image([seed], model.image_shape)(-1)
+    ddim_sample(model.predict_noise, model.schedule, x_T, num_steps=20, callback=moments.append)
+    figure = Figure(figsize=(6.4, 2.4), dpi=150, layout="constrained")
+    columns = figure.subplots(2, 6).T
+    for axes, number in zip(columns, (0, 4, 8, 12, 16, 19), strict=True):
+        step = moments[number]
+        for one, image in zip(axes, (step.x, step.x_0_pred), strict=True):
+            one.imshow(to_uint8(np.asarray(image)[0]), cmap="gray", vmin=0, vmax=255)
+            one.set(xticks=[], yticks=[])
+            one.spines[:].set_visible(False)
+        axes[0].set_title(f"t = {step.t_next + 1}", fontsize=7)
+    columns[0, 0].set_ylabel("image", fontsize=7)
+    columns[0, 1].set_ylabel("guess", fontsize=7)
+    return _png(figure)
+
+
+def training_figure(points: np.ndarray, schedule: NoiseSchedule) -> bytes:
+    """Draw points, and the answers of the exact denoiser for them at three steps as arrows.
+
+    Args:
+        points: (N, 2), within -2.6 and 2.6.
+        schedule: the forward process.
+
+    Returns:
+        A PNG file.
+    """
+    exact = GaussianMixture(points, np.ones(len(points)), 0.0)
+    line = (np.arange(13) - 6) * 0.4
+    grid = np.stack(np.meshgrid(line, line), axis=-1).reshape(-1, 2)
+    figure = Figure(figsize=(6.4, 1.8), dpi=150, layout="constrained")
+    for axes, t in zip(figure.subplots(1, 4), (None, 50, 200, 600), strict=True):
+        axes.scatter(*points.T, s=3, color=_BLUE, linewidths=0)
+        if t:
+            toward = exact.expected_x_0(grid, schedule.alpha_bars[t - 1]) - grid
+            far = np.linalg.norm(toward, axis=1, keepdims=True)
+            toward *= np.minimum(0.4, 0.36 / np.maximum(far, 1e-9))
+            axes.quiver(*grid.T, *toward.T, angles="xy", scale_units="xy", scale=1, width=0.006, color=_GREY)
+        axes.set(xlim=(-2.6, 2.6), ylim=(-2.6, 2.6), aspect="equal", xticks=[], yticks=[])
+        axes.set_title(f"exact, t = {t}" if t else "points", fontsize=7)
+    return _png(figure)
+
+
+def roofline_figure(layers: list[tuple[str, float, float]], peak: float, bandwidth: float) -> bytes:
+    """Draw the layers of a network under the roof of a device; the area of a dot is its share of the time.
+
+    Args:
+        layers: (name, FLOPs, bytes moved) of each.
+        peak: FLOPs a second.
+        bandwidth: bytes a second.
+
+    Returns:
+        A PNG file.
+    """
+    figure = Figure(figsize=(6.4, 2.6), dpi=150, layout="constrained")
+    axes = figure.subplots()
+    line = np.logspace(-1, 3, 200)
+    axes.loglog(line, np.minimum(peak, line * bandwidth), color=_BLUE)
+    seconds = [max(flops / peak, moved / bandwidth) for _, flops, moved in layers]
+    for (name, flops, moved), time in zip(layers, seconds, strict=True):
+        if flops:
+            intensity, colour = flops / moved, _ORANGE if "attention" in name else _BLUE
+            axes.scatter(
+                intensity, min(peak, intensity * bandwidth), s=1500 * time / sum(seconds), color=colour, alpha=0.7
+            )
+    axes.set_xlabel("FLOPs per byte", fontsize=7)
+    axes.set_ylabel("FLOP/s within reach", fontsize=7)
+    axes.tick_params(labelsize=6, colors=_GREY)
+    axes.spines[["top", "right"]].set_visible(False)
+    return _png(figure)
+
+
 def _png(figure):
     """Save with a palette: the HTML of a cell stays small."""
     file = io.BytesIO()

@@ -27,8 +27,8 @@ function expectedX0(mixture, x, alphaBar) {
   return result;
 }
 
-// One step of ddpm_sample or ddim_sample in ddpm_lib.sampling, without clipping.
-function reverseStep({ sampler, variance, eta }, x, x0, alphaBar, next, noise) {
+// One step of ddpm_sample or ddim_sample in ddpm_lib.sampling, without clipping. A step that adds none needs no noise.
+function reverseStep({ sampler, variance, eta }, x, x0, alphaBar, next, noise = new Float64Array(x.length)) {
   const beta = 1 - alphaBar / next, posterior = beta * (1 - next) / (1 - alphaBar);
   if (sampler === "ddpm") {
     const weightX0 = Math.sqrt(next) * beta / (1 - alphaBar), weightX = Math.sqrt(1 - beta) * (1 - next) / (1 - alphaBar);

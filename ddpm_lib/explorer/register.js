@@ -2,7 +2,8 @@
 
 const ELEMENTS = {
   "ddpm-schedule-explorer": ScheduleExplorer, "ddpm-reverse-explorer": ReverseExplorer,
-  "ddpm-samplers-explorer": SamplersExplorer,
+  "ddpm-samplers-explorer": SamplersExplorer, "ddpm-denoiser": Denoiser, "ddpm-training-explorer": TrainingExplorer,
+  "ddpm-cost-explorer": CostExplorer,
 };
 for (const [tag, type] of Object.entries(ELEMENTS)) if (!customElements.get(tag)) customElements.define(tag, type);
 
@@ -20,6 +21,15 @@ const widget = (tag) => ({
     });
     for (const key of keys) model.on(`change:${key}`, () => {
       if (model.get(key) !== element.settings?.[key]) element.change({ [key]: model.get(key) });
+    });
+    element.askKernel = (name) => new Promise((resolve, reject) => { // for a model's file, see widgets.py
+      const hear = (message, [file]) => {
+        if (message.model !== name) return;
+        model.off("msg:custom", hear);
+        if (file) resolve(file.buffer.slice(file.byteOffset, file.byteOffset + file.byteLength)); else reject(new Error(message.error));
+      };
+      model.on("msg:custom", hear);
+      model.send({ model: name });
     });
     el.append(element);
   },

@@ -19,11 +19,6 @@ class ReverseExplorer extends Explorer {
 
   build() {
     const s = this.settings;
-    const button = (text, className, act) => {
-      const node = make("button", { type: "button", textContent: text, className });
-      node.addEventListener("click", act);
-      return node;
-    };
     this.canvas = make("canvas", { className: "stage", role: "img" });
     this.play = button("Play", "main", () => this.playing ? this.stop() : this.start());
     const one = button("Step", "", () => { this.stop(); this.change({ step: Math.min(s.step + 1, s.num_steps) }); });

@@ -16,9 +16,27 @@ PARTS = (
     "mixture",
     "reverse_explorer",
     "samplers_explorer",
+    "cost_explorer",
+    "kernel",
+    "worker",
+    "noise",
+    "model_file",
+    "unet",
+    "walk",
+    "paper",
+    "denoiser",
+    "perceptron",
+    "lesson",
+    "points_pad",
+    "training_explorer",
     "register",
 )
-EXPORTS = "schedule, priorKL, gaussians, expectedX0, reverseStep, visitedSteps, spacedSteps, distances, widget"
+EXPORTS = (
+    "schedule, priorKL, gaussians, expectedX0, reverseStep, visitedSteps, spacedSteps, distances, "
+    "numpyNormals, readNpz, readConfig, ModelWorker, makePerceptron, adamStep, networkInput, drawBatch, "
+    "posteriorOfPoint, slicedDistance, makeLesson, GRID_PLACES, "
+    "predictCost, largestBatch, widget"
+)
 FOLDER = pathlib.Path(__file__).parent
 
 # A function around all of them keeps their names out of the page.

@@ -73,8 +73,50 @@ p { margin: 10px 0 0; }
 .play .slider { flex: 1 1 240px; grid-template-columns: auto 1fr 84px; }
 .wide { grid-template-columns: 1fr 1fr; }
 header .slider { flex: 1 1 190px; grid-template-columns: auto 1fr 40px; }
+.pair { display: grid; grid-template-columns: 1fr 1fr; gap: 20px; max-width: 580px; margin: 0 auto; }
+.pair[data-three] { max-width: none; }
+.pair[data-three] > :first-child { grid-column: 1 / -1; width: 55%; margin: 0 auto; }
+.paper { cursor: crosshair; touch-action: none; border: 1px solid var(--line); }
+input[type=color] { padding: 2px; width: 44px; height: 30px; vertical-align: middle; }
+header > input[type=range] { width: 90px; }
+.still img { display: block; max-width: 100%; margin: 0 auto; }
+.open { position: relative; background: var(--fill); border: 1px solid var(--line); border-radius: 6px; padding: 3px 10px;
+  min-height: 30px; cursor: pointer; }
+.open input { position: absolute; inset: 0; width: 100%; opacity: 0; cursor: pointer; }
+.open:focus-within { outline: 2px solid var(--blue); outline-offset: 2px; }
+.field input[type=number] { font: inherit; color: inherit; background: var(--paper); border: 1px solid var(--line); border-radius: 6px;
+  padding: 3px 6px; min-height: 30px; width: 7.5em; }
+.fields { display: grid; grid-template-columns: repeat(auto-fit, minmax(280px, 1fr)); gap: 6px 28px; margin-bottom: 12px; }
+.fields .field { display: grid; grid-template-columns: 76px minmax(0, 1fr) 60px; gap: 8px; align-items: center; }
+.fields .field input[type=number] { width: 100%; }
+svg.roof { height: 220px; cursor: default; touch-action: auto; }
+svg.bar { height: 24px; cursor: default; touch-action: auto; margin-top: 12px; }
+.layer, .part { stroke: var(--paper); stroke-width: 1; }
+.layer { fill-opacity: .75; }
+.legend { white-space: normal; display: flex; flex-wrap: wrap; gap: 2px 16px; }
+.key { display: inline-block; width: 10px; height: 10px; border-radius: 2px; }
+.blue { fill: var(--blue); background: var(--blue); }
+.orange { fill: var(--orange); background: var(--orange); }
+.soft { fill: var(--soft); background: var(--soft); }
+.lesson { gap: 12px 14px; margin-top: 10px; }
+.lesson > :first-child { width: 78% !important; }
+.results { display: grid; gap: 14px 24px; margin-top: 12px; grid-template-columns: minmax(0, 1fr); }
+.results figcaption { white-space: normal; }
+.losses { height: 150px; }
+table { border-collapse: collapse; width: 100%; margin-top: 8px; font-size: 12.5px; }
+th, td { padding: 2px 3px; text-align: right; font-weight: 400; }
+th[scope=row], th[scope=colgroup] { text-align: left; }
+thead, tbody th { color: var(--soft); }
+tbody tr { border-top: 1px solid var(--line); }
+tbody .shown > * { color: var(--ink); font-weight: 600; }
+progress { display: block; width: 100%; height: 8px; margin-top: 10px; accent-color: var(--blue); }
+.line { margin-top: 4px; color: var(--soft); }
 [hidden] { display: none !important; }
 @container (min-width: 600px) {
+  .pair[data-three] { grid-template-columns: repeat(3, 1fr); }
+  .pair[data-three] > :first-child { grid-column: 1; width: auto; margin: 0; }
+  .lesson > :first-child { width: auto !important; }
+  .results { grid-template-columns: repeat(2, minmax(0, 1fr)); }
   .view { grid-template: "picture charts" "strip strip" "sliders sliders" "table table" / 208px minmax(0, 1fr); }
   dl { grid-template-columns: repeat(6, auto); justify-content: space-between; }
   .wide { grid-template-columns: repeat(4, auto); }
@@ -85,5 +127,10 @@ header .slider { flex: 1 1 190px; grid-template-columns: auto 1fr 40px; }
   .stage { height: 340px; }
   .panels { grid-template-columns: repeat(4, 1fr); }
 }
-@media print { button, .sliders, .play { display: none; } }
+slot { display: none; }
+@media print {
+  button, .sliders, .play { display: none; }
+  :host(:not(:empty)) slot { display: contents; }
+  :host(:not(:empty)) .card { display: none; }
+}
 `;
