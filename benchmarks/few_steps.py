@@ -21,33 +21,38 @@ from scipy.spatial.distance import cdist
 
 import ddpm_lib
 from ddpm_lib import data, images, sampling
+from ddpm_lib.schedules import timestep_subsequence
 
 OUT = pathlib.Path(__file__).parents[1] / "data/runs/few_steps/digits.json"
 FEW = (10, 20, 50, 100, 250)
 ALL = (*FEW, 1000)
+
+
+def noise_kept_sample(predict_noise, schedule, x_T, *, num_steps, noise_fn, eta=0.0):
+    """Sample as `ddim_sample`, but put the network's own noise beside the clipped image."""
+    x, visited = np.asarray(x_T), timestep_subsequence(schedule.num_steps, num_steps)
+    for number, (t, t_next) in enumerate(zip(visited, np.append(visited[1:], -1), strict=True)):
+        alpha_bar, alpha_bar_next = schedule.alpha_bars[t], schedule.alpha_bars[t_next] if t_next >= 0 else 1.0
+        noise = np.asarray(predict_noise(x.astype("float32"), np.full(len(x), t, "int32")))
+        x_0 = np.clip((x - np.sqrt(1 - alpha_bar) * noise) / np.sqrt(alpha_bar), -1, 1)
+        sigma = eta * np.sqrt((1 - alpha_bar_next) / (1 - alpha_bar) * (1 - alpha_bar / alpha_bar_next))
+        x = np.sqrt(alpha_bar_next) * x_0 + np.sqrt(1 - alpha_bar_next - sigma**2) * noise
+        if sigma > 0:
+            x = x + sigma * noise_fn(number)
+    return x
+
+
 RUNS = {  # sampler, its options, the numbers of steps
     "ddpm beta": (sampling.ddpm_sample, {"variance": "beta"}, ALL),
     "ddpm posterior": (sampling.ddpm_sample, {"variance": "posterior"}, ALL),
     "ddpm beta, leading": (sampling.ddpm_sample, {"variance": "beta", "spacing": "leading"}, FEW),
     "ddim": (sampling.ddim_sample, {}, ALL),
-    "ddim, noise derived again, leading": (sampling.ddim_sample, {"clip": False, "spacing": "leading"}, FEW),
-    "ddim, eta 1": (sampling.ddim_sample, {"eta": 1.0}, FEW),
-    "ddim, noise derived again": (sampling.ddim_sample, {"clip": False}, ALL),
+    "ddim, leading": (sampling.ddim_sample, {"spacing": "leading"}, FEW),
+    "ddim, noise kept": (noise_kept_sample, {}, ALL),
+    "ddim, noise kept, eta 1": (noise_kept_sample, {"eta": 1.0}, FEW),
     "ddim, not clipped": (sampling.ddim_sample, {"clip": False}, ALL),
     "dpm-solver++": (sampling.dpm_solver_pp_sample, {}, FEW),
 }
-
-
-def noise_of_clipped(predict_noise, schedule):
-    """Predict the noise that leads from the clipped x_0 to x_t, in place of the network's own."""
-
-    def predict(x_t, t):
-        alpha_bar = schedule.alpha_bars[int(t[0])]
-        noise = np.asarray(predict_noise(x_t, t))
-        x_0 = (np.asarray(x_t) - np.sqrt(1 - alpha_bar) * noise) / np.sqrt(alpha_bar)
-        return ((np.asarray(x_t) - np.sqrt(alpha_bar) * np.clip(x_0, -1, 1)) / np.sqrt(1 - alpha_bar)).astype("float32")
-
-    return predict
 
 
 def energy_distance(between: np.ndarray, within: np.ndarray, within_others: np.ndarray) -> float:
@@ -87,10 +92,9 @@ def main():
         for name, (sampler, options, counts) in RUNS.items():
             if num_steps not in counts:
                 continue
-            network = noise_of_clipped(predict_noise, model.schedule) if "again" in name else predict_noise
             if sampler is not sampling.dpm_solver_pp_sample:
                 options = options | {"noise_fn": noise_fn}
-            x_0 = np.asarray(sampler(network, model.schedule, noise_fn(-1), num_steps=num_steps, **options))
+            x_0 = np.asarray(sampler(predict_noise, model.schedule, noise_fn(-1), num_steps=num_steps, **options))
             x_0 = x_0.reshape(-1, 256)
             distance = energy_distance(cdist(x_0, digits), cdist(x_0, x_0), lengths)
             result["distances"][name][str(num_steps)] = round(distance, 4)

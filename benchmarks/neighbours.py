@@ -30,7 +30,7 @@ COPY = 1 / 3  # nearest over second nearest distance below which an image counts
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data_dir", default=os.environ.get("DDPM_DATA_DIR"), help="(default: $DDPM_DATA_DIR)")
-    parser.add_argument("--model", default="faces")
+    parser.add_argument("--model", default="faces32")
     parser.add_argument("--num_samples", type=int, default=256)
     parser.add_argument("--steps", type=int, default=40, help="of DDPM (default: 40, as in the chapter)")
     parser.add_argument("--out", type=pathlib.Path, default=OUT)
