@@ -1,4 +1,4 @@
-"""Make the built pages stand alone: MathJax and the explorers from the page's own folder, nothing from elsewhere."""
+"""Make the built pages stand alone: MathJax, explorers and models from the page's own folder, and nothing else."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pathlib
 
 from sphinx.util.fileutil import copy_asset
 
-from ddpm_lib.explorer import SCRIPT
+from ddpm_lib.explorer import SCRIPT, model_script
 
 
 def setup(app):
@@ -19,10 +19,13 @@ def setup(app):
 
 
 def prepare_page(app, pagename, templatename, context, doctree):
-    """Leave out the theme's Thebe, which names an outside address; add the explorers where a page has one."""
+    """Leave out the theme's Thebe, which names an outside address; load MathJax and explorers where they are needed."""
+    body = context.get("body", "")
     for kind in ("script_files", "css_files"):
         context[kind][:] = [file for file in context[kind] if not is_thebe(file)]
-    if "<ddpm-" in context.get("body", ""):
+    if 'class="math' not in body:
+        context["script_files"][:] = [file for file in context["script_files"] if not is_mathjax(file)]
+    if "<ddpm-" in body:
         app.add_js_file("explorers.js", loading_method="defer")
 
 
@@ -32,12 +35,24 @@ def is_thebe(file):
     return "THEBE_JS_URL" in inline or "sphinx-thebe" in str(getattr(file, "filename", file))
 
 
+def is_mathjax(file):
+    """Say whether a script of a page is MathJax, or its settings."""
+    return "window.MathJax" in (file.attributes.get("body") or "") or "mathjax" in str(file.filename)
+
+
 def copy_scripts(app, exception):
-    """Write the explorers' script and copy MathJax (TeX input, fonts, accessibility tools) into the book."""
+    """Write the scripts of explorers and models, and copy MathJax: TeX input, fonts, accessibility tools."""
     if exception or app.builder.format != "html":
         return
     static = pathlib.Path(app.outdir) / "_static"
+    # The theme brings its icons twice: as a web font, and as this script, which is larger than the rest of a page.
+    (static / "scripts" / "fontawesome.js").write_text("", "utf8")
     (static / "explorers.js").write_text(SCRIPT, "utf8")
+    from ddpm_lib.checkpoints import shipped_models  # late: it imports Keras
+
+    (static / "models").mkdir(exist_ok=True)
+    for name, entry in shipped_models().items():
+        (static / "models" / f"{name}.js").write_text(model_script(name, entry["path"]), "utf8")
     # The package is named with hyphens, so it can be found but not imported by a statement.
     package = importlib.util.find_spec("sphinx-mathjax-offline").submodule_search_locations[0]
     mathjax = pathlib.Path(package) / "static" / "mathjax"

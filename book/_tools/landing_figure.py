@@ -1,4 +1,4 @@
-"""Draw the landing page's figure, `book/_static/landing.png`, a photograph on its way into noise, and the page icon."""
+"""Draw the landing page's figure, `book/_static/landing.png`, a photograph on its way into noise."""
 
 import pathlib
 
@@ -22,14 +22,6 @@ def photograph() -> np.ndarray:
     return from_uint8(np.rint(255 * skimage.transform.resize(face, (SIZE, SIZE), anti_aliasing=True)))[None]
 
 
-def save_icon(path: pathlib.Path) -> None:
-    """Save a small square that turns from orange on the left into noise on the right."""
-    noise = np.random.default_rng(0).uniform(0, 255, (32, 32, 3))
-    share = np.linspace(0, 1, 32)[:, None]
-    pixels = (1 - share) * np.array([213, 94, 0]) + share * noise
-    Image.fromarray(pixels.astype(np.uint8)).save(path)
-
-
 def main():
     """Draw and save."""
     schedule = linear_schedule()
@@ -51,9 +43,7 @@ def main():
     curve.text(560, 0.78, "noise", color="#D55E00")
     curve.set(xlim=(0, 1000), ylim=(-0.03, 1.05), xlabel="step $t$", ylabel="weight", yticks=[0, 1])
     curve.spines[["top", "right"]].set_visible(False)
-    static = pathlib.Path(__file__).parents[1] / "_static"
-    save_icon(static / "icon.png")
-    path = static / "landing.png"
+    path = pathlib.Path(__file__).parents[1] / "_static" / "landing.png"
     figure.savefig(path, dpi=150, metadata={"Software": None})
     # 256 colours are plenty here, and noise in full colour does not compress.
     Image.open(path).convert("RGB").quantize(256).save(path, optimize=True)

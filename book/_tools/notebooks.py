@@ -1,6 +1,6 @@
 """Execute the chapters: write `book/NN_name.ipynb` beside `book/NN_name.md`, with the outputs that tests compare.
 
-    python book/_tools/notebooks.py          the chapters whose text or code changed
+    python book/_tools/notebooks.py          the chapters that changed; where it was text alone, nothing is executed
     python book/_tools/notebooks.py --all    every chapter, after a change in ddpm_lib
     python book/_tools/notebooks.py 10_noising 20_closed_form
     python book/_tools/notebooks.py --changed  executes nothing; prints the notebooks that `make quick` tests
@@ -19,8 +19,8 @@ import time
 
 import jupytext
 import nbformat
-import yaml
 from nbclient import NotebookClient
+from plain import plain, repository, revision
 
 ROOT = pathlib.Path(__file__).parents[2]
 BOOK = ROOT / "book"
@@ -31,14 +31,20 @@ BOOTSTRAP = """\
 ```{{code-cell}} ipython3
 :tags: [remove-cell]
 
-# On Colab this installs the course's library (not TensorFlow, which is there); elsewhere it installs nothing.
+# Where the course's library is missing, as on Colab, this installs it, and leaves the TensorFlow that is there alone.
+# On Kaggle, turn on *Internet* in the notebook's settings first.
 import importlib.util
 import os
 
+missing = importlib.util.find_spec("ddpm_lib") is None
+if missing:
+    %pip install --quiet {{os.environ.get("DDPM_LIB_SPEC", "git+{url}@{revision}")}}
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"  # a quiet TensorFlow
 os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # what its C++ part says at import differs from machine to machine
-if importlib.util.find_spec("ddpm_lib") is None:
-    %pip install --quiet {{os.environ.get("DDPM_LIB_SPEC", "git+{url}@{branch}")}}
+if missing:
+    from ddpm_lib.hardware import device_report
+
+    print(device_report())
 ```"""
 
 
@@ -49,8 +55,7 @@ def sources() -> list[pathlib.Path]:
 
 def bootstrap_cell() -> str:
     """Return every chapter's first code cell, with the repository's address from `_config.yml`."""
-    repository = yaml.safe_load((ROOT / "_config.yml").read_text("utf8"))["repository"]
-    return BOOTSTRAP.format(url=repository["url"], branch=repository["branch"])
+    return BOOTSTRAP.format(url=repository()["url"], revision=revision())
 
 
 def refresh_bootstrap(source: pathlib.Path) -> None:
@@ -77,10 +82,45 @@ def cells(notebook: nbformat.NotebookNode) -> list[tuple]:
     return [(cell.cell_type, cell.source.rstrip(), kept(cell.metadata)) for cell in notebook.cells]
 
 
+def read_source(source: pathlib.Path) -> nbformat.NotebookNode:
+    """Read a chapter's text as the notebook it becomes, without outputs: its Markdown is plain."""
+    notebook = jupytext.read(source)
+    for number, cell in enumerate(notebook.cells):
+        cell["id"] = f"cell-{number:03d}"
+        if cell.cell_type == "markdown":
+            cell.source = plain(cell.source, source.stem)
+    return notebook
+
+
 def is_current(source: pathlib.Path) -> bool:
     """Say whether the notebook beside a chapter's text has the same cells."""
     path = source.with_suffix(".ipynb")
-    return path.exists() and cells(jupytext.read(source)) == cells(nbformat.read(path, as_version=4))
+    return path.exists() and cells(read_source(source)) == cells(nbformat.read(path, as_version=4))
+
+
+def with_stored_outputs(source: pathlib.Path) -> nbformat.NotebookNode | None:
+    """Return a chapter's notebook with new text and the outputs it has; None if its code changed."""
+    path = source.with_suffix(".ipynb")
+    if not path.exists():
+        return None
+    notebook, stored = read_source(source), nbformat.read(path, as_version=4)
+    # The first code cell does nothing where the library is, so it is as good as text.
+    new, old = ([cell for cell in cells(each) if cell[0] == "code"][1:] for each in (notebook, stored))
+    if new != old:
+        return None
+    stored_code = (cell for cell in stored.cells if cell.cell_type == "code")
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            match = next(stored_code)
+            cell.outputs, cell.execution_count = match.outputs, match.execution_count
+    return finished(notebook)
+
+
+def finished(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """Give a notebook the metadata that is stored."""
+    notebook.metadata["language_info"] = {"name": "python"}
+    notebook.metadata.pop("jupytext", None)
+    return notebook
 
 
 def changed() -> list[pathlib.Path]:
@@ -100,9 +140,7 @@ def changed() -> list[pathlib.Path]:
 
 def execute(source: pathlib.Path) -> nbformat.NotebookNode:
     """Run a chapter's text from top to bottom in its own kernel and return the notebook with its outputs."""
-    notebook = jupytext.read(source)
-    for number, cell in enumerate(notebook.cells):
-        cell["id"] = f"cell-{number:03d}"
+    notebook = read_source(source)
     NotebookClient(
         notebook,
         timeout=600,
@@ -112,12 +150,10 @@ def execute(source: pathlib.Path) -> nbformat.NotebookNode:
         coalesce_streams=True,
         resources={"metadata": {"path": str(BOOK)}},
     ).execute()
-    notebook.metadata["language_info"] = {"name": "python"}
-    notebook.metadata.pop("jupytext", None)
     for cell in notebook.cells:
         for output in cell.get("outputs", []):
             make_stable(output)
-    return notebook
+    return finished(notebook)
 
 
 def make_stable(output: nbformat.NotebookNode) -> None:
@@ -140,12 +176,17 @@ def main():
         print(*(source.with_suffix(".ipynb").relative_to(ROOT) for source in changed()))
         return
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+    os.environ.pop("MPLBACKEND", None)  # one named outside would keep the figures out of the notebook
     for source in sources():
         if arguments.chapters and source.stem not in arguments.chapters:
             continue
         refresh_bootstrap(source)
         if is_current(source) and not arguments.all and not arguments.chapters:
             print(f"{source.stem}: unchanged")
+            continue
+        if not arguments.all and not arguments.chapters and (notebook := with_stored_outputs(source)):
+            nbformat.write(notebook, source.with_suffix(".ipynb"))
+            print(f"{source.stem}: new text, the same code")
             continue
         start = time.perf_counter()
         nbformat.write(execute(source), source.with_suffix(".ipynb"))

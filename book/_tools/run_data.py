@@ -1,10 +1,11 @@
 """Keep of a training run what the book shows: `data/runs/NAME/`, numbers and generated pictures, never a photograph.
 
     python book/_tools/run_data.py runs/faces32 faces32 --log runs/faces32.log --measure
-    python book/_tools/run_data.py runs/celeba64_short celeba64
+    python book/_tools/run_data.py runs/celeba64_short celeba64 --last
 
 Written are `run.json` (what was trained, and how long it took), `history.csv` (the loss by epoch) and `film.webp` (the
-samples after every epoch). `--measure` reads the training images again, and adds
+samples after every epoch), or with `--last` only `samples.webp` (those after the last one). `--measure` reads the
+training images again, and adds
 
 * `spectrum.csv` and `spectrum_half.csv`: the variances of the images along their principal axes, at full and half size;
 * `loss_by_step.csv`: the loss of the trained network, and of a memory of all images, at some steps;
@@ -47,7 +48,7 @@ def write_csv(path, rows):
 def facts(trainer, log):
     """Describe a run: its settings without paths, its length, and the seconds of every epoch if a log has them."""
     config = trainer.run.to_dict()
-    del config["data"]["data_dir"]
+    del config["data"]["data_dir"], config["data"]["cache_dir"]
     epochs = len(trainer.rows)
     seconds = re.findall(r"^\d+/\d+ - (\d+)s", log.read_text("utf8"), re.M) if log else []
     return {
@@ -153,6 +154,7 @@ def main():
     parser.add_argument("run", type=pathlib.Path, help="run folder")
     parser.add_argument("name", help="folder under data/runs")
     parser.add_argument("--log", type=pathlib.Path, help="what the training printed, for the seconds of its epochs")
+    parser.add_argument("--last", action="store_true", help="no film, where it would be too large")
     parser.add_argument("--measure", action="store_true", help="also what needs the training images")
     parser.add_argument("--out", type=pathlib.Path, default=ROOT / "data" / "runs")
     flags = parser.parse_args()
@@ -165,10 +167,13 @@ def main():
     frames = film(flags.run, max(1, 96 // unet.image_size))[: len(trainer.rows)]
     write_csv(folder / "history.csv", trainer.rows)
     (folder / "run.json").write_text(json.dumps(facts(trainer, flags.log), indent=1) + "\n", "utf8")
-    rest = [400] * (len(frames) - 1) + [3000]
-    frames[0].save(
-        folder / "film.webp", save_all=True, append_images=frames[1:], duration=rest, lossless=True, method=6
-    )
+    if flags.last:
+        frames[-1].save(folder / "samples.webp", lossless=True, method=6)
+    else:
+        rest = [400] * (len(frames) - 1) + [3000]
+        frames[0].save(
+            folder / "film.webp", save_all=True, append_images=frames[1:], duration=rest, lossless=True, method=6
+        )
     if flags.measure:
         images = data.load_images(trainer.run.data, unet)
         mean, variances, axes = principal_axes(with_mirror_images(images))
