@@ -1,5 +1,6 @@
 """What several test files share: the built book, a browser, and processes to kill."""
 
+import fcntl
 import multiprocessing
 import multiprocessing.forkserver
 import os
@@ -11,6 +12,8 @@ import sys
 import pytest
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+# Small networks are compiled often and run for moments: XLA, of JAX and of TensorFlow, need not look for the best code.
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true")
 
 ROOT = pathlib.Path(__file__).parents[1]
 
@@ -29,7 +32,8 @@ def processes():
     They have one thread each, so that two of them do not wait for each other.
     """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["ddpm_lib.checkpoints", "tests.test_training"])
+    # Keras imports TensorFlow to train on JAX, too.
+    context.set_forkserver_preload(["ddpm_lib.checkpoints", "tests.test_training", "tensorflow"])
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TF_NUM_INTRAOP_THREADS", "1")
         patch.setenv("TF_NUM_INTEROP_THREADS", "1")
@@ -39,12 +43,21 @@ def processes():
 
 @pytest.fixture(scope="session")
 def built_book(tmp_path_factory):
-    """Build the book from nothing, every warning an error, and return the folder of its pages."""
-    out = tmp_path_factory.mktemp("book")
-    program = pathlib.Path(sys.executable).with_name("jupyter-book")
-    command = [program, "build", ROOT, "--path-output", out, "-W", "-n", "--keep-going"]
-    result = subprocess.run(command, capture_output=True, text=True)
-    assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-6000:]
+    """Build the book from nothing, every warning an error, and return the folder of its pages.
+
+    The processes of one test run share it: the first that asks builds, the others wait.
+    """
+    base = tmp_path_factory.getbasetemp()
+    out = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "book"
+    out.mkdir(exist_ok=True)
+    with open(out / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (out / "built").exists():
+            program = pathlib.Path(sys.executable).with_name("jupyter-book")
+            command = [program, "build", ROOT, "--path-output", out, "-W", "-n", "--keep-going"]
+            result = subprocess.run(command, capture_output=True, text=True)
+            assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-6000:]
+            (out / "built").touch()
     return out / "_build" / "html"
 
 

@@ -24,7 +24,8 @@ import nbformat
 
 ROOT = pathlib.Path(__file__).parents[1]
 BOOK = ROOT / "book"
-WRITTEN = {"intro", "notation", "memory", "speed"}  # pages without code; the others are generated or chapters
+# Pages without code; the others are generated or chapters.
+WRITTEN = {"intro", "before_you_start", "notation", "glossary", "where_to_go_next", "memory", "speed", "for_teachers"}
 
 DIGITS = r"\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?(?:e[+-]?\d+)?"
 NUMBER = rf"(?:(?<![\w.])|(?<=\dx))(?<![A-Za-z]-)(?:{DIGITS})(?![a-wyzA-Z_\d])(?!\.\d)"

@@ -13,7 +13,7 @@ import sys
 import pytest
 
 from ddpm_lib.config import PRESETS
-from ddpm_lib.cost import step_cost, what_fits
+from ddpm_lib.cost import NUM_CELEBA_IMAGES, predict_epoch_seconds, step_cost, what_fits
 from ddpm_lib.unet import build_unet
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -198,8 +198,47 @@ def test_peers_have_our_widths_heads_and_attention():
         assert json.loads(line) == {"heads": [unet.heads] * (attention_layers + 1), "widths": list(unet.widths)}
 
 
+def test_devices_are_compared_with_one_that_has_the_whole_batch_and_with_one_that_has_their_share(benchmark):
+    figures = {
+        name: [
+            {
+                "images_per_second": speed,
+                "processor_seconds_per_image": spent,
+                "all_reduce_seconds": 0.5,
+                "parameters": 1000,
+                "taken_by_others": 0.1,
+            }
+            for speed, spent in rounds
+        ]
+        for name, rounds in {
+            "jax, 1, 8": [(10.0, 1.0), (20.0, 1.0), (10.0, 1.0)],
+            "jax, 1, 16": [(12.0, 2.0), (12.0, 4.0), (12.0, 4.0)],
+            "jax, 2, 8": [(15.0, 3.0), (20.0, 8.0), (18.0, 4.0)],
+            "jax, 1, 32": [(9.0, 1.0)] * 3,
+            "jax, 2, 16": [(9.0, 1.5)] * 3,
+        }.items()
+    }
+    rows = benchmark("devices").compare(figures, bandwidth=1000.0)
+    assert rows["jax, 2, 8"]["efficiency"] == 0.75  # of 15/10, 20/20, 18/10, on two
+    assert rows["jax, 2, 8"]["processor_time_over_one_device"] == 1.5  # of 3/2, 8/4, 4/4
+    assert rows["jax, 2, 16"]["processor_time_over_one_device"] == 1.5
+    assert rows["jax, 2, 8"]["predicted_all_reduce_seconds"] == 2 * 4000 / 1000.0
+    assert rows["jax, 1, 8"]["efficiency"] == rows["jax, 1, 8"]["processor_time_over_one_device"] == 1.0
+
+
+def test_devices_agree_to_rounding_and_paper_follows_from_its_step_and_link(benchmark):
+    results = RESULTS["devices"]
+    for row in results["equality"]["largest_difference"].values():
+        assert max(row["weights"], row["average"], row["loss"]) < 1e-6 < 1e-3 < row["moved"]
+    assert len(results["equality"]["largest_difference"]) == 2
+    for row in results["on_paper"]:
+        step, total = row["step_seconds"], row["all_reduce_seconds"]
+        assert row["efficiency"] == pytest.approx(step / (step + total), rel=1e-3)
+        assert total == pytest.approx(row["all_reduce_bytes"] / benchmark("devices").LINKS[row["link"]], rel=1e-3)
+
+
 def test_files_say_where_and_how_they_were_made():
-    for name in ("training", "sampling", "profile", "profile_sampling", "metrics"):
+    for name in ("training", "sampling", "profile", "profile_sampling", "metrics", "devices"):
         results = RESULTS[name]
         assert results["command"].startswith("python benchmarks/")
         assert results["machine"]["threads"] >= 1 and results["versions"]["keras"]
@@ -256,6 +295,31 @@ def test_memory_page_shows_what_was_measured_and_what_the_model_says_today(bench
         predicted = step_cost(unet, **memory.parse(variant)).peak_bytes / 2**20
         assert row["predicted_mib"] == pytest.approx(predicted, rel=1e-4)
         assert backend != "tensorflow" or row["mib"] == pytest.approx(predicted, rel=0.2)
+
+
+def test_fixed_costs_are_ratios_round_by_round(benchmark):
+    names = [*benchmark("fixed_costs").FULL, *benchmark("fixed_costs").EMPTY]
+    seconds = {name: [1.0, 2.0, 3.0] for name in names}
+    seconds["no work, eager"] = [20.0, 60.0, 30.0]
+    seconds["graph, batch 16"] = [2.0, 3.0, 9.0]
+    found = benchmark("fixed_costs").compare(seconds)
+    assert found["eager_over_graph_without_work"] == 20.0  # of 20, 30, 10
+    assert found["batch_16_over_batch_8"] == 2.0  # of 2, 1.5, 3
+    assert found["seconds"]["no work, eager"] == 30.0
+
+
+def test_what_the_chapter_says_of_fixed_costs_is_what_was_measured():
+    found = RESULTS["fixed_costs"]
+    assert all(11_500 < count < 13_500 for count in found["eager_operations"].values())  # some twelve thousand
+    assert found["eager_over_graph_without_work"] > 20 and round(found["eager_over_graph"], 1) == 1.6
+    assert found["graph_over_xla_without_work"] > 1.2
+    eight, sixteen = (found["seconds"][f"graph, batch {size}"] for size in (8, 16))
+    assert 0 < 2 * eight - sixteen < 0.1 * eight  # some percent of a step of eight images
+    predicted = predict_epoch_seconds(PRESETS["celeba64"].unet, "T4", 8, attention="plain")
+    missing = (13_672 - predicted) * 8 / NUM_CELEBA_IMAGES
+    assert 0.75 < found["seconds"]["no work, eager"] / missing < 1  # most of it
+    beside_work = found["seconds"]["eager, batch 8"] - eight
+    assert 0.5 < (found["seconds"]["no work, eager"] - found["seconds"]["no work, graph"]) / beside_work < 0.66
 
 
 def section(path):

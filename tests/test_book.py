@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import os
 import pathlib
 import pkgutil
 import re
@@ -54,9 +55,32 @@ def test_every_chapter_is_in_the_table_of_contents():
 
 
 @every_chapter
+def test_notebook_shows_its_text_where_myst_is_unknown(source):
+    """As Colab, Kaggle and JupyterLab show it: CommonMark, formulas between dollars, and HTML."""
+    text = "\n\n".join(cell.source for cell in read(source).cells if cell.cell_type == "markdown")
+    prose = re.sub(r"```.*?```|(?<!`)`[^`\n]+`(?!`)|<!--.*?-->", "", text, flags=re.DOTALL)
+    myst = re.compile(
+        r"\{[a-z:-]+\}`|^\s*(?:`{3,}|:{3,})\{|^\$\$ \(|^\([\w-]+\)=$|\]\([\w/#-]*(?:\.md)?\)", re.MULTILINE
+    )
+    assert not myst.findall(text)
+    assert prose.count("<details>") == prose.count("</details>") == source.read_text("utf8").count("{dropdown}")
+    assert len(re.findall(r"^\$\$$", prose, re.MULTILINE)) % 2 == 0
+    # Every number that the text refers to is the tag of one equation of this chapter, or links to that of another.
+    tags = re.findall(r"\\tag\{([\d.]+)\}", prose)
+    assert len(tags) == len(set(tags)) == len(re.findall(r"^\$\$ \(eq-", source.read_text("utf8"), re.MULTILINE))
+    own = source.stem.partition("_")[0]
+    assert set(re.findall(rf"\(({own}\.\d+)\)", prose)) <= set(tags)
+    for number, page in re.findall(r"\[\((\d+\.\d+)\)\]\(\S+/book/(\w+)\.ipynb\)", prose):
+        other = nbformat.read(BOOK / f"{page}.ipynb", as_version=4)
+        assert any(f"\\tag{{{number}}}" in cell.source for cell in other.cells), number
+    for name in re.findall(rf"/blob/{notebooks.revision()}/(book/[\w.]+)", prose):
+        assert (ROOT / name).exists(), name
+
+
+@every_chapter
 def test_notebook_is_the_executed_source(source):
     notebook = read(source)
-    assert notebooks.cells(notebook) == notebooks.cells(jupytext.read(source)), "run `make notebooks`"
+    assert notebooks.cells(notebook) == notebooks.cells(notebooks.read_source(source)), "run `make notebooks`"
     code = code_cells(notebook)
     assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1)), "not executed from top to bottom"
     failed = {output.get("ename") for cell in code for output in cell.outputs if output.output_type == "error"}
@@ -183,13 +207,16 @@ def test_every_image_is_described(pages):
 
 
 @every_chapter
-def test_colab_button_opens_the_notebook(source, pages, built_book):
+def test_colab_and_kaggle_buttons_open_the_notebook(source, pages, built_book):
     repository = yaml.safe_load((ROOT / "_config.yml").read_text("utf8"))["repository"]
     soup = pages[built_book / "book" / f"{source.stem}.html"]
     [link] = {tag["href"] for tag in soup.find_all("a", href=True) if "colab.research" in tag["href"]}
     name = repository["url"].removeprefix("https://github.com/")
     ending = f"/github/{name}/blob/{repository['branch']}/book/{source.stem}.ipynb"
     assert link.endswith(ending)
+    [link] = {tag["href"] for tag in soup.find_all("a", href=True) if "kaggle.com" in tag["href"]}
+    [opened] = urllib.parse.parse_qs(urllib.parse.urlsplit(link).query)["src"]
+    assert opened == f"https://github.com{ending.removeprefix('/github')}"
     assert source.with_suffix(".ipynb").exists()
 
 
@@ -231,3 +258,24 @@ def test_pages_in_a_browser(built_book, pages, chromium, width):
         assert page.evaluate("document.documentElement.scrollWidth") <= width, f"{path.name}: wider than the screen"
         page.close()
     context.close()
+
+
+@pytest.mark.skipif("DDPM_CAMPAIGN" not in os.environ, reason="minutes: DDPM_CAMPAIGN=1 looks at every page")
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1280])
+def test_axe_finds_nothing_serious_on_any_page(built_book, pages, chromium, width, theme):
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed")
+    context = chromium.new_context(
+        viewport={"width": width, "height": 850}, color_scheme=theme, reduced_motion="reduce"
+    )
+    context.set_offline(True)
+    found = []
+    for path in sorted(path for path in pages if path.parent.name == "book"):
+        page = context.new_page()
+        page.goto(path.as_uri())
+        page.evaluate("window.MathJax && MathJax.startup.promise")
+        violations = axe.Axe().run(page, options={"preload": False}).response["violations"]
+        found += [(path.name, each["id"]) for each in violations if each["impact"] in ("serious", "critical")]
+        page.close()
+    context.close()
+    assert not found

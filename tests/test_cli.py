@@ -135,7 +135,7 @@ def test_the_strip_shows_no_frame_twice(run_folder, tmp_path, steps, frames):
 def test_ctrl_c_keeps_the_finished_images(run_folder, tmp_path, capsys, monkeypatch, finished, kept):
     model = ["generate", "--model", str(run_folder / "latest.keras"), "--steps", "2", "--batch_size", "2"]
     assert cli.main([*model, "--num_samples", "4", "--out", str(tmp_path / "whole")]) == 0
-    sampler, calls = sampling.ddim_sample, []
+    sampler, calls = sampling.ddpm_sample, []
 
     @functools.wraps(sampler)
     def interrupted(*arguments, **options):
@@ -144,7 +144,7 @@ def test_ctrl_c_keeps_the_finished_images(run_folder, tmp_path, capsys, monkeypa
         calls.append(1)
         return sampler(*arguments, **options)
 
-    monkeypatch.setattr(sampling, "ddim_sample", interrupted)
+    monkeypatch.setattr(sampling, "ddpm_sample", interrupted)
     capsys.readouterr()
     assert cli.main([*model, "--num_samples", "10", "--out", str(tmp_path / "part")]) == 130
     assert f"ddpm generate: interrupted, kept {kept} of 10 images" in capsys.readouterr().err.splitlines()[-1]
@@ -152,6 +152,21 @@ def test_ctrl_c_keeps_the_finished_images(run_folder, tmp_path, capsys, monkeypa
     if finished:
         part, whole = (np.load(tmp_path / name / "samples.npz") for name in ("part", "whole"))
         assert np.array_equal(part["images"], whole["images"]) and part["seeds"].tolist() == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    "flags, sampler, options",
+    [
+        ([], "ddpm_sample", {"num_steps": 50, "variance": "posterior"}),
+        (["--steps", "1000"], "ddpm_sample", {"num_steps": 1000, "variance": "beta"}),
+        (["--variance", "beta"], "ddpm_sample", {"num_steps": 50, "variance": "beta"}),
+        (["--sampler", "ddim"], "ddim_sample", {"num_steps": 50, "eta": 0.0}),
+        (["--sampler", "dpm++"], "dpm_solver_pp_sample", {"num_steps": 20}),
+    ],
+)
+def test_what_draws_when_nothing_else_is_said(flags, sampler, options):
+    parsed = cli._parser().parse_args(["generate", *flags])
+    assert conventions.chosen_sampler(parsed, 1000) == (getattr(sampling, sampler), options)
 
 
 @pytest.mark.slow
@@ -287,6 +302,8 @@ def test_generate_refuses_impossible_settings(run_folder, capsys, tmp_path):
     assert "at least 1" in refused(capsys, *model, "--num_samples", 0)
     for sampler in ("ddpm", "dpm++"):
         assert "ddim" in refused(capsys, *model, "--sampler", sampler, "--eta", 0.5)
+    for sampler in ("ddim", "dpm++"):
+        assert "ddpm" in refused(capsys, *model, "--sampler", sampler, "--variance", "beta")
     assert "dpm++" in refused(capsys, *model, "--sampler", "dpm")
     assert not (tmp_path / "out").exists()
     assert "leave the ending out" in refused(capsys, *model[:-1], tmp_path / "pic.png")

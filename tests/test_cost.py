@@ -10,7 +10,7 @@ from keras import ops
 
 from ddpm_lib import attention, training, unet
 from ddpm_lib.config import PRESETS, InputError, RunConfig, UNetConfig
-from ddpm_lib.cost import DEVICES, largest_batch, predict_epoch_seconds, step_cost, what_fits
+from ddpm_lib.cost import DEVICES, all_reduce_bytes, largest_batch, predict_epoch_seconds, step_cost, what_fits
 from ddpm_lib.unet import build_unet
 
 CELEBA64 = PRESETS["celeba64"].unet
@@ -205,3 +205,19 @@ def test_a_rematerialized_step_is_the_plain_step():
 def test_rematerialization_refuses_dropout():
     with pytest.raises(InputError, match="dropout"):
         build_unet(UNetConfig(8, 3, (8,), heads=2, attention_dim=8, time_dim=16, dropout=0.1), rematerialize=True)
+
+
+@pytest.mark.parametrize("devices", [1, 2, 5])
+def test_bytes_of_an_all_reduce_are_those_of_a_ring_that_sums(devices):
+    """A ring of devices, step by step: every piece goes once round to be added up, and once round as a sum."""
+    pieces = np.random.default_rng(0).integers(0, 9, (devices, devices, 3))
+    held, sent = pieces.copy(), np.zeros(devices, int)
+    for round_, sums in ((0, True), (1, False)):
+        for step in range(devices - 1):
+            for device in range(devices):
+                piece = (device - step + round_) % devices
+                following = (device + 1) % devices
+                held[following, piece] = held[device, piece] + (held[following, piece] if sums else 0)
+                sent[device] += 4 * 3
+    assert (held == pieces.sum(0)).all()
+    assert set(sent) == {all_reduce_bytes(3 * devices, devices)}

@@ -4,8 +4,8 @@ import keras
 import numpy as np
 import pytest
 
-from ddpm_lib import diffusion
-from ddpm_lib.schedules import linear_schedule
+from ddpm_lib import diffusion, sampling
+from ddpm_lib.schedules import cosine_schedule, linear_schedule
 
 SCHEDULE = linear_schedule()
 
@@ -124,6 +124,18 @@ def test_a_perfect_network_of_either_kind_predicts_the_noise(batch, prediction):
     target = diffusion.prediction_target(prediction, SCHEDULE, x_0, t, noise)
     predict_noise = diffusion.noise_predictor(prediction, SCHEDULE, lambda x_t, t: target)
     assert np.abs(numpy(predict_noise(x_t.astype("float32"), t)) - noise).max() < 1e-5
+
+
+def test_the_image_that_v_implies_is_exact_where_nothing_is_left_of_it():
+    """At the end of a cosine schedule, where the noise is divided by sqrt(ab) = 5e-5."""
+    schedule, rng = cosine_schedule(), np.random.default_rng(0)
+    x_0, noise = rng.uniform(-1, 1, (2, 8, 8, 3)), rng.standard_normal((2, 8, 8, 3))
+    root, rest = np.sqrt(schedule.alpha_bars[-1]), np.sqrt(1 - schedule.alpha_bars[-1])
+    x_t, v = (root * x_0 + rest * noise).astype("float32"), (root * noise - rest * x_0).astype("float32")
+    predict_noise = diffusion.noise_predictor("v", schedule, lambda x_t, t: v)
+    steps = []
+    sampling.ddim_sample(predict_noise, schedule, x_t, num_steps=2, callback=steps.append)
+    np.testing.assert_allclose(numpy(steps[0].x_0_pred), x_0, atol=1e-6)
 
 
 @pytest.mark.parametrize("prediction", ["noise", "v"])

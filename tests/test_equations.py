@@ -4,6 +4,7 @@ import importlib
 
 import pytest
 
+from tests import prose
 from tests.ledger import CHECKS
 from tests.ledger.checking import altered, fails, verify
 from tests.ledger.displays import BOOK, displays
@@ -27,7 +28,7 @@ def test_labels_and_checks_belong_together():
 
 @pytest.mark.parametrize("chapter", sorted({display.chapter for display in displays()}))
 def test_checks_of_a_chapter_lie_in_the_module_of_its_name(chapter):
-    checks = importlib.import_module(f"tests.ledger.{chapter[3:]}").CHECKS
+    checks = importlib.import_module(f"tests.ledger.{prose.room(BOOK / chapter)}").CHECKS
     assert set(checks) == {name for name, display in DISPLAYS.items() if display.chapter == chapter}
 
 

@@ -51,10 +51,11 @@ def test_digits_are_drawn_and_measured(tmp_path, capsys):
     out = tmp_path / "out"
     assert evaluate("--model", "digits", "--dataset", "digits", *FAST, "--out", out) == 0
     captured = capsys.readouterr()
-    assert {path.name for path in out.iterdir()} == {"evaluation.json", "evaluation.txt", "samples.npz", "samples.png"}
+    written = {"evaluation.json", "evaluation.txt", "evaluation.png", "samples.npz"}
+    assert {path.name for path in out.iterdir()} == written
     result = json.loads((out / "evaluation.json").read_text())
     assert (result["model"], result["model_step"]) == ("digits", 672)
-    assert (result["sampler"], result["num_steps"], result["eta"]) == ("ddim", 2, 0.0)
+    assert (result["sampler"], result["num_steps"], result["variance"]) == ("ddpm", 2, "posterior")
     assert (result["seeds"], result["num_samples"], result["num_photographs"]) == ("0 to 59", 60, 1797)
     assert result["features"] == "digits" and result["trained_on_these"] is True
     # Two steps make no digits.
@@ -77,6 +78,18 @@ def test_digits_are_drawn_and_measured(tmp_path, capsys):
     for name in ("samples", "photographs"):
         assert repeated[name] == result[name]
     assert repeated["model"] is None and repeated["trained_on_these"] is None
+
+    # Beside the samples, but never over another measurement or over pictures.
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    beside = ["--samples", tmp_path / "drawn/samples.npz", "--dataset", "digits", "--out", tmp_path / "drawn"]
+    assert evaluate(*beside) == 0
+    assert "--overwrite" in refused(capsys, "evaluate", *again[:-1], out)
+    model = ["--model", "digits", "--dataset", "digits", *FAST, "--out"]
+    for name in ("evaluation.json", "evaluation.txt", "evaluation.png"):
+        (tmp_path / "drawn" / name).unlink()
+    assert "samples.npz already" in refused(capsys, "evaluate", *model, tmp_path / "drawn")
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+    assert evaluate(*again[:-1], out, "--overwrite") == 0
 
 
 def test_small_samples_are_enlarged_and_it_is_said(folder, tmp_path, capsys):

@@ -7,7 +7,7 @@ import jupytext
 import numpy as np
 import pytest
 
-from ddpm_lib.exercises import EXERCISES, check
+from ddpm_lib.exercises import EXERCISES, Choice, check
 from tests.exercises import RIGHT, WRONG
 from tests.ledger.displays import BOOK
 
@@ -33,7 +33,24 @@ def test_wrong_answer_is_explained(capsys, name, message):
     assert said_so.startswith(f"{name}: not yet. ") and message in said_so
 
 
-@pytest.mark.parametrize("name", EXERCISES)
+def test_every_wrong_name_is_tried():
+    for name, exercise in EXERCISES.items():
+        if isinstance(exercise, Choice):
+            assert {RIGHT[name], *WRONG[name].values()} == {exercise.right, *exercise.others}
+            assert len(set(exercise.others.values())) == len(exercise.others)
+
+
+@pytest.mark.parametrize(
+    "answer, message", [("grain", "none of the names; they are"), (3, "they are"), (" ", "they are")]
+)
+def test_a_name_that_is_none_of_the_choices_is_answered_with_the_names(capsys, answer, message):
+    exercise = EXERCISES["bugs-c"]
+    assert message in said(capsys, "bugs-c", answer)
+    assert all(f'"{each}"' in said(capsys, "bugs-c", answer) for each in [exercise.right, *exercise.others])
+    assert said(capsys, "bugs-c", f"  {exercise.right.upper()} ") == "bugs-c: right"
+
+
+@pytest.mark.parametrize("name", [name for name, exercise in EXERCISES.items() if not isinstance(exercise, Choice)])
 def test_no_two_mistakes_look_alike(name):
     exercise = EXERCISES[name]
     answers = [exercise.right, *(mistake for mistake, _ in exercise.mistakes)]
@@ -115,6 +132,7 @@ def test_printed_solution_is_right_and_stub_is_empty(capsys, chapter, name, func
     names = {"np": np, "check": check}
     exec(stub, names)
     assert capsys.readouterr().out == f"{name}: not filled in yet\n"
-    assert stub.splitlines()[0] == solution.splitlines()[0], "stub and solution have different arguments"
+    heads = [text.splitlines()[0].partition(" = ")[0] for text in (stub, solution)]
+    assert heads[0] == heads[1], "stub and solution have different arguments, or names"
     exec(solution, names)
     assert said(capsys, name, names[function]) == f"{name}: right"

@@ -10,9 +10,21 @@ import pytest
 import scipy.integrate
 import scipy.stats
 
-from ddpm_lib.config import InputError
+from ddpm_lib import cost
+from ddpm_lib.config import PRESETS, InputError
 from ddpm_lib.exact import GaussianMixture
-from ddpm_lib.explorer import SCRIPT, ReverseExplorer, SamplersExplorer, ScheduleExplorer, pictures, prior_kl
+from ddpm_lib.explorer import (
+    SCRIPT,
+    CostExplorer,
+    Denoiser,
+    ReverseExplorer,
+    SamplersExplorer,
+    ScheduleExplorer,
+    TrainingExplorer,
+    pictures,
+    prior_kl,
+)
+from ddpm_lib.explorer.costs import layer_costs
 from ddpm_lib.explorer.mixture import reverse_step, solver_step
 from ddpm_lib.explorer.script import FOLDER, PARTS
 
@@ -90,6 +102,13 @@ def test_own_picture_is_cut_and_shrunk():
         lambda: ScheduleExplorer(num_steps=100, t=101),
         lambda: ScheduleExplorer(picture="dog"),
         lambda: ScheduleExplorer(picture=np.zeros((8, 8))),
+        lambda: Denoiser("cats"),
+        lambda: Denoiser(images="5"),
+        lambda: Denoiser(seed=-1),
+        lambda: CostExplorer("GTX"),
+        lambda: CostExplorer(batch_size=0),
+        lambda: CostExplorer(precision="float16"),
+        lambda: CostExplorer(peak=1.0),
         lambda: ReverseExplorer("spiral"),
         lambda: ReverseExplorer(eta=-0.1),
         lambda: ReverseExplorer(num_steps=5, step=6),
@@ -100,6 +119,13 @@ def test_own_picture_is_cut_and_shrunk():
         lambda: SamplersExplorer(spacing="quadratic"),
         lambda: ReverseExplorer(GaussianMixture([[0.0, 0.0, 0.0]], [1.0], 0.1)),
         lambda: ReverseExplorer(GaussianMixture([[0.0]], [1.0], 0.0)),
+        lambda: TrainingExplorer("square"),
+        lambda: TrainingExplorer(np.zeros((301, 2))),
+        lambda: TrainingExplorer(np.zeros((5, 3))),
+        lambda: TrainingExplorer([[0.0, 2.7]]),
+        lambda: TrainingExplorer([[0.0, np.nan]]),
+        lambda: TrainingExplorer(target="score"),
+        lambda: TrainingExplorer(num_steps=99),
     ],
 )
 def test_bad_settings_are_one_clear_line(make):
@@ -109,7 +135,16 @@ def test_bad_settings_are_one_clear_line(make):
 
 
 @pytest.mark.parametrize(
-    "make", [ScheduleExplorer, ReverseExplorer, lambda: ReverseExplorer("moons"), SamplersExplorer]
+    "make",
+    [
+        ScheduleExplorer,
+        ReverseExplorer,
+        lambda: ReverseExplorer("moons"),
+        SamplersExplorer,
+        Denoiser,
+        TrainingExplorer,
+        CostExplorer,
+    ],
 )
 def test_html_is_small_the_same_every_time_and_asks_for_nothing(make):
     text = make().to_html()
@@ -117,6 +152,15 @@ def test_html_is_small_the_same_every_time_and_asks_for_nothing(make):
     assert len(text) < 60_000
     assert not re.search(r"https?:|<script|\bid=", text)
     assert 'alt="' in text and "sliders" in text
+
+
+def test_costs_of_another_network_and_card():
+    config = PRESETS["faces32"].unet
+    explorer = CostExplorer("T4", config, bandwidth=900.0)
+    assert explorer.card == "your own" and explorer.half == cost.DEVICES["T4"].half / 1e12
+    step = cost.step_cost(config, 3, "mixed_float16", "fused", rematerialize=True)
+    expected = [(row.name, row.training_flops, row.training_moved) for row in step.rows]
+    assert layer_costs(explorer.costs, 3, "mixed_float16", "fused", "yes") == expected
 
 
 def test_colab_gets_the_widget_alone(monkeypatch):

@@ -8,33 +8,38 @@ import threading
 import numpy as np
 import pytest
 
-from ddpm_lib import sampling
-from ddpm_lib.explorer import SCRIPT, TARGETS, ReverseExplorer, SamplersExplorer, ScheduleExplorer, pictures, prior_kl
+from ddpm_lib import cost, sampling
+from ddpm_lib.config import PRESETS
+from ddpm_lib.explorer import (
+    TARGETS,
+    CostExplorer,
+    ReverseExplorer,
+    SamplersExplorer,
+    ScheduleExplorer,
+    pictures,
+    prior_kl,
+)
+from ddpm_lib.explorer.costs import device_numbers
 from ddpm_lib.explorer.numbers import TERMINAL_ALPHA_BAR_LIMIT
 from ddpm_lib.schedules import build_schedule, timestep_subsequence
-
-PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Explorers</title>
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<script src="explorers.js" defer></script></head><body><main><h1>Explorers</h1>{}</main></body></html>"""
+from tests.pages import render, write_pages
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """A folder with pages and the script, as the book has them."""
-    folder = tmp_path_factory.mktemp("pages")
-    (folder / "explorers.js").write_text(SCRIPT, "utf-8")
     bodies = {
         "schedule": ScheduleExplorer().to_html(),
         "reverse": ReverseExplorer().to_html(),
         "samplers": SamplersExplorer().to_html(),
+        "cost": CostExplorer().to_html(),
         "many": ScheduleExplorer().to_html()
         + ScheduleExplorer("cosine").to_html()
         + ReverseExplorer("moons").to_html()
-        + SamplersExplorer().to_html(),
+        + SamplersExplorer().to_html()
+        + CostExplorer().to_html(),
     }
-    for name, body in bodies.items():
-        (folder / f"{name}.html").write_text(PAGE.format(body), "utf-8")
-    return folder
+    return write_pages(tmp_path_factory.mktemp("pages"), bodies)
 
 
 @pytest.fixture(scope="module")
@@ -329,18 +334,105 @@ def test_slider_and_spacing_move_numbers_and_pixels(visit):
 
 def test_samplers_widget_has_its_model(visit):
     page = visit("samplers")
-    page.goto("about:blank")
-    traits = SamplersExplorer("ring", num_steps=5)
-    page.evaluate(
-        """async ([text, traits]) => {
-          const module = await import(URL.createObjectURL(new Blob([text], { type: "text/javascript" })));
-          const model = { get: (key) => traits[key], on() {}, set() {}, save_changes() {} };
-          module.default.render({ el: document.body, model });
-        }""",
-        [traits._esm, {key: getattr(traits, key) for key in (*traits.settings, *traits.data)}],
-    )
+    render(page, SamplersExplorer("ring", num_steps=5))
     _, shown = ends(page)
     assert shown["solver"] < shown["ddim"] < 1
+
+
+# ---- Time and memory of a step --------------------------------------------------------------------------------------
+
+PANEL = "ddpm-cost-explorer"
+COSTLY = [
+    ("T4", 8, "float32", "plain", False, 0.5),
+    ("T4", 16, "mixed_float16", "plain", True, 0.5),
+    ("P100", 16, "float32", "singly", True, 0.3),
+    ("A100", 512, "mixed_float16", "fused", False, 1.0),
+    ("two CPU cores", 1, "float32", "fused", True, 0.1),
+    ("H200", 4096, "mixed_float16", "singly", False, 0.05),
+]
+
+
+def shown_costs(page, **change):
+    """The numbers of the cost panel after a change of settings, before rounding."""
+    page.evaluate(f"(change) => document.querySelector('{PANEL}').change(change)", change)
+    page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    return page.evaluate(f"() => document.querySelector('{PANEL}').readings")
+
+
+@pytest.mark.parametrize(("card", "batch_size", "precision", "attention", "again", "share"), COSTLY)
+def test_costs_equal_the_librarys(visit, card, batch_size, precision, attention, again, share):
+    found = shown_costs(
+        visit("cost"),
+        card=card,
+        batch_size=batch_size,
+        precision=precision,
+        attention=attention,
+        rematerialize="yes" if again else "no",
+        efficiency=share,
+    )
+    unet, device = PRESETS["celeba64"].unet, cost.DEVICES[card]
+    step = cost.step_cost(unet, batch_size, precision, attention, again)
+    seconds = cost.predict_step_seconds(step, device, precision, share)
+    peak = device.float32 if precision == "float32" else device.half
+    waits = [max(0.0, x.training_moved / device.bandwidth) for x in step.rows]
+    waits = [wait if wait > x.training_flops / peak else 0.0 for wait, x in zip(waits, step.rows, strict=True)]
+    assert found == pytest.approx(
+        {
+            "step_s": seconds,
+            "images_per_second": batch_size / seconds,
+            "epoch_minutes": cost.NUM_CELEBA_IMAGES / batch_size * seconds / 60,
+            "memory_gb": step.peak_bytes / 1e9,
+            "largest_batch": cost.largest_batch(unet, device.memory, precision, attention, again),
+            "waiting_share": (sum(waits) + step.update_moved / device.bandwidth) / share / seconds,
+        },
+        rel=1e-9,
+    )
+
+
+def test_a_reader_enters_a_card_of_their_own(visit):
+    page = visit("cost")
+    before = shown_costs(page)
+    field = page.get_by_label("bandwidth")
+    field.fill("732")
+    field.press("Enter")
+    after = shown_costs(page)
+    assert page.get_by_label("Card").input_value() == "your own"
+    unet, numbers = PRESETS["celeba64"].unet, vars(cost.DEVICES["T4"]) | {"bandwidth": 732e9}
+    step = cost.step_cost(unet, 16, attention="plain")
+    assert after["step_s"] == pytest.approx(cost.predict_step_seconds(step, cost.Device(**numbers), "float32"))
+    assert after["step_s"] < before["step_s"] and after["memory_gb"] == before["memory_gb"]
+    page.get_by_label("Card").select_option("P100")
+    assert page.evaluate(f"() => document.querySelector('{PANEL}').settings.memory") == 16
+    assert field.input_value() == "732" and page.get_by_label("float32", exact=False).first.input_value() == "9.3"
+    page.wait_for_url("**cost.card=P100**")
+    again = visit("cost", page.url[page.url.index("?") :])
+    assert shown_costs(again) == shown_costs(page)
+    field.fill("")
+    field.press("Enter")
+    assert field.input_value() == "732"
+    page.get_by_role("button", name="Reset").click()
+    assert shown_costs(page) == before
+
+
+def test_a_batch_that_does_not_fit_is_said(visit):
+    page = visit("cost")
+    shown_costs(page)
+    assert page.locator(".warn").is_hidden()
+    page.locator("input[data-key=batch_size]").focus()
+    for _ in range(3):
+        page.keyboard.press("ArrowRight")
+    found = shown_costs(page)
+    assert page.evaluate(f"() => document.querySelector('{PANEL}').settings.batch_size") == 128
+    assert found["largest_batch"] == 64 and "128 does not fit" in page.locator(".warn").text_content()
+    assert page.locator("svg.roof circle").count() > 20
+
+
+def test_cost_widget_has_its_model(visit):
+    page = visit("cost")
+    render(page, CostExplorer("A100", batch_size=64))
+    shown_costs(page)
+    settings = page.evaluate(f"() => document.querySelector('{PANEL}').settings")
+    assert settings | device_numbers("A100") | {"card": "A100", "batch_size": 64} == settings
 
 
 # ---- Controls --------------------------------------------------------------------------------------------------------
@@ -494,22 +586,8 @@ def test_nonsense_in_the_address_is_ignored(visit):
 
 
 def test_widget_follows_its_model_and_leaves_the_address_alone(visit, folder):
-    """What anywidget does: import the module's text, then render a model into an element."""
     page = visit("schedule")
-    page.goto("about:blank")
-    traits = ScheduleExplorer("cosine", t=40)
-    page.evaluate(
-        """async ([text, traits]) => {
-          const module = await import(URL.createObjectURL(new Blob([text], { type: "text/javascript" })));
-          const heard = {};
-          window.saved = 0;
-          window.model = { values: traits, get: (key) => traits[key], on: (name, act) => { heard[name] = act; },
-            set: (key, value) => { traits[key] = value; }, save_changes: () => { window.saved++; } };
-          window.hear = (key, value) => { traits[key] = value; heard[`change:${key}`](); };
-          module.default.render({ model: window.model, el: document.body });
-        }""",
-        [traits._esm, {key: getattr(traits, key) for key in (*traits.settings, *traits.data)}],
-    )
+    render(page, ScheduleExplorer("cosine", t=40))
     assert readings(page)["beta"] == pytest.approx(build_schedule("cosine").betas[39], rel=1e-9)
     page.locator("input[data-key=t]").focus()
     page.keyboard.press("ArrowRight")
@@ -548,6 +626,7 @@ def test_accessible_in_both_themes_and_widths(visit, theme, width):
     if theme == "dark":
         page.add_style_tag(content="body { background: #14181e; color: #fff; }")
     page.wait_for_timeout(100)
+    page.wait_for_function(f"() => document.querySelector('{SIDE}').readings.ddim")
     found = axe.Axe().run(page)
     assert not found.response["violations"], found.generate_report()
     dark = page.evaluate(
@@ -562,4 +641,4 @@ def test_without_scripts_a_figure_and_a_sentence_stand_there(visit):
     for image in page.locator("img").all():
         assert image.is_visible() and len(image.get_attribute("alt")) > 60
         assert image.evaluate("(image) => image.naturalWidth") > 600
-    assert page.get_by_text("A still picture of an interactive figure").count() == 4
+    assert page.get_by_text("A still picture of an interactive figure").count() == 5

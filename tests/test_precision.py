@@ -213,6 +213,12 @@ def test_one_step_is_that_of_float32(policy, exact):
     assert difference(mixed, exact, behind_head=True) < 2 * tolerance
 
 
+@pytest.mark.parametrize("policy, scales", [("float32", False), ("mixed_float16", True), ("mixed_bfloat16", False)])
+def test_float16_alone_scales_its_loss(policy, scales):
+    optimizer = training.make_optimizer(ONE_LEVEL.replace(train={"precision": policy}).train)
+    assert isinstance(optimizer, keras.optimizers.LossScaleOptimizer) == scales
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(keras.backend.backend() == "jax", reason="JAX has no float16 matrix products on CPUs")
 def test_without_loss_scaling_float16_loses_the_small_gradients(exact):

@@ -51,7 +51,7 @@ def test_ddim_gives_the_sum_that_diffusers_publishes():
 #     scheduler = DDIMScheduler(timestep_spacing="trailing", clip_sample=clip)
 #     scheduler.set_timesteps(num_steps)
 #     for t in scheduler.timesteps:
-#         x = scheduler.step(network(x, t), t, x).prev_sample
+#         x = scheduler.step(network(x, t), t, x).prev_sample  # DDIM: use_clipped_model_output=True
 # Its defaults are "dpmsolver++", order 2, "midpoint", and a last sigma of 0. Thresholding up to 1 is clipping.
 X_T = np.array([-2.0, -1.0, -0.5, 0.5, 1.0, 2.5], "float32").reshape(6, 1, 1, 1)
 OF_DIFFUSERS = [
@@ -59,10 +59,10 @@ OF_DIFFUSERS = [
     (dpm_solver_pp_sample, 10, 0.4830896, [-1, -1, -0.375849, 0.375849, 1, 1]),
     (dpm_solver_pp_sample, 20, 0.5080298, [-1, -1, -0.393762, 0.393762, 1, 1]),
     (dpm_solver_pp_sample, 50, 0.5113200, [-1, -1, -0.397237, 0.397237, 1, 1]),
-    (ddim_sample, 5, 0.3741112, [-0.833321, -0.737368, -0.380314, 0.380314, 0.737368, 0.838956]),
-    (ddim_sample, 10, 0.4433768, [-0.639661, -0.572038, -0.332009, 0.332009, 0.572038, 0.645726]),
-    (ddim_sample, 20, 0.4767178, [-0.479456, -0.444464, -0.304783, 0.304783, 0.444464, 0.48243]),
-    (ddim_sample, 50, 0.4971894, [-0.338827, -0.325206, -0.266323, 0.266323, 0.325206, 0.339853]),
+    (ddim_sample, 5, 0.3741112, [-1, -1, -0.424934, 0.424934, 1, 1]),
+    (ddim_sample, 10, 0.4433768, [-1, -1, -0.401972, 0.401972, 1, 1]),
+    (ddim_sample, 20, 0.4767178, [-1, -1, -0.398208, 0.398208, 1, 1]),
+    (ddim_sample, 50, 0.4971894, [-1, -1, -0.397372, 0.397372, 1, 1]),
 ]
 
 
@@ -88,15 +88,15 @@ import torch
 path, results = sys.argv[1], {}
 x_T = torch.tensor(np.load(path)["x_T"])
 for name, num_steps, clip in json.loads(sys.argv[2]):
-    options = {"timestep_spacing": "trailing"}
+    options, how = {"timestep_spacing": "trailing"}, {}
     if name == "ddim_sample":
-        scheduler = diffusers.DDIMScheduler(clip_sample=clip, **options)
+        scheduler, how = diffusers.DDIMScheduler(clip_sample=clip, **options), {"use_clipped_model_output": True}
     else:
         scheduler = diffusers.DPMSolverMultistepScheduler(thresholding=clip, sample_max_value=1.0, **options)
     scheduler.set_timesteps(num_steps)
     x = x_T
     for t in scheduler.timesteps:
-        x = scheduler.step(torch.tanh(x) * t / (t + 1), t, x).prev_sample
+        x = scheduler.step(torch.tanh(x) * t / (t + 1), t, x, **how).prev_sample
     key = f"{name} {num_steps} {clip}"
     results |= {key: x.numpy(), f"{key} steps": scheduler.timesteps.numpy()}
 np.savez(path, **results)
@@ -141,6 +141,7 @@ def reference_chain(network, x, steps, variance, clip, z, eta=None):
         eps = network(x, t)
         x_0 = (x - np.sqrt(1 - now) * eps) / np.sqrt(now)
         x_0 = np.clip(x_0, -1, 1) if clip else x_0
+        eps = (x - np.sqrt(now) * x_0) / np.sqrt(1 - now)
         posterior = (1 - alpha) * (1 - then) / (1 - now)
         if eta is None:
             mean = (np.sqrt(then) * (1 - alpha) * x_0 + np.sqrt(alpha) * (1 - then) * x) / (1 - now)

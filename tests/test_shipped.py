@@ -218,8 +218,26 @@ def test_export_never_writes_over_a_checkpoint(checkpoint, capsys):
     assert checkpoint.read_bytes() == before
 
 
-def test_training_does_not_go_on_from_an_exported_file(exported, capsys):
-    assert "for sampling only" in refused(capsys, "train", "--resume", exported)
+@pytest.mark.slow
+def test_training_goes_on_from_an_exported_file(exported):
+    trainer, average = checkpoints.resume(exported), ddpm_lib.load(exported).network.get_weights()
+    for network in (trainer.network, trainer.ema_network):
+        assert all(map(np.array_equal, network.get_weights(), average))
+    assert trainer.step == 6 and len(trainer.rows) == 2
+    assert int(np.array(trainer.optimizer.iterations)) == 0  # the warm-up begins again
+
+
+@pytest.mark.slow
+def test_a_shipped_model_is_trained_on_in_a_folder_of_its_own(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    before = checkpoints.read_config("digits").train.epochs
+    assert cli.main(["train", "--resume", "digits", "--epochs", str(before + 1)]) == 0
+    out = capsys.readouterr().out
+    assert "the optimizer starts anew" in out
+    rows = ddpm_lib.load(f"runs/digits16/unet_epoch_{before + 1}.keras").rows
+    assert [row["epoch"] for row in rows] == list(range(1, before + 2))
+    # A trained network goes on from where it was: an untrained one would begin at 1.
+    assert rows[-1]["loss"] < 1.2 * rows[-2]["loss"]
 
 
 @pytest.mark.parametrize("kind", ["truncated", "flipped", "missing weight", "other shape", "other arrays"])

@@ -40,7 +40,7 @@ def state(trainer):
     """Everything that a run carries from step to step."""
     variables = [*trainer.network.weights, *trainer.ema_network.weights, *trainer.optimizer.variables]
     variables += [trainer.global_step, trainer.loss_sums, trainer.loss_counts]
-    return [numpy(v.value) for v in variables]
+    return [numpy(v.value[...]) for v in variables]
 
 
 def assert_same(one, other):

@@ -9,6 +9,7 @@ from keras import layers, ops
 
 from ddpm_lib.attention import attend
 from ddpm_lib.config import PRESETS, UNetConfig
+from ddpm_lib.hardware import compiled
 from ddpm_lib.unet import (
     BilinearUpsample,
     FoldPatches,
@@ -246,6 +247,9 @@ def test_dropout_is_off_when_sampling():
     x, t = inputs()
     assert np.array_equal(numpy(network([x, t], training=False)), numpy(network([x, t], training=False)))
     assert not np.array_equal(numpy(network([x, t], training=True)), numpy(network([x, t], training=True)))
+    predict_noise = compiled(network)  # what every sampler is given
+    assert np.array_equal(numpy(predict_noise(x, t)), numpy(predict_noise(x, t)))
+    assert np.allclose(numpy(predict_noise(x, t)), numpy(network([x, t], training=False)), atol=1e-5)
 
 
 @pytest.mark.slow

@@ -48,6 +48,12 @@ def test_an_epoch_visits_each_image_once_and_drops_what_fills_no_batch():
     assert set.union(*map(set, epochs)) == set(range(31))
 
 
+def test_batches_are_put_together_anew_in_every_epoch():
+    batches = Batches(numbered_images(30), 5, seed=3)
+    seen = {frozenset(numbers(batches[step])) for step in range(6 * 20)}
+    assert len(seen) > 110, "of 120; batches that are put together once and then shuffled are 6"
+
+
 def test_batches_depend_on_seed_and_step_alone():
     images = numbered_images(20)
     options = {"seed": 5, "horizontal_flip": True}

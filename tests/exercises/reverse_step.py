@@ -91,6 +91,18 @@ WRONG = {
             unless_last(step, root_beta(schedule, step) * z),
             share=1 / RIGHT["last-noise"](schedule, step),
         ),
+        "stands under a root": lambda schedule, x, step, e, z: from_noise(
+            schedule,
+            x,
+            step,
+            e,
+            unless_last(step, root_beta(schedule, step) * z),
+            share=(1 - tables(schedule, step)[2]) ** -0.5,
+        ),
+        "without bar": lambda schedule, x, step, e, z: (
+            (from_noise(schedule, x, step, e) * tables(schedule, step)[1] ** 0.5) / tables(schedule, step)[2] ** 0.5
+            + unless_last(step, root_beta(schedule, step) * z)
+        ),
         "outside the bracket": lambda schedule, x, step, e, z: from_noise(
             schedule, x, step, e, unless_last(step, (1 / tables(schedule, step)[1] - 1) ** 0.5 * z)
         ),
@@ -107,6 +119,9 @@ WRONG = {
         "betas do not add up": lambda schedule, step, reached: sum(schedule.betas[reached:step]),
         "index is -1": lambda schedule, step, reached: (
             1 - kept(schedule, step, 0) / kept(schedule, reached or schedule.num_steps, 0)
+        ),
+        "index i is step i + 1": lambda schedule, step, reached: (
+            1 - kept(schedule, step, 0) / kept(schedule, reached + 1, 0)
         ),
         "since the clean image": lambda schedule, step, reached: 1 - kept(schedule, step, 0),
         "Divide, do not subtract": lambda schedule, step, reached: kept(schedule, reached, 0) - kept(schedule, step, 0),

@@ -66,6 +66,20 @@ def test_nohup_is_respected():
         signal.signal(signal.SIGHUP, before)
 
 
+def test_printing_to_a_lost_terminal_is_no_error():
+    """The signal may come after the first line that nobody reads."""
+    ours, theirs = pty.openpty()
+    program = "from ddpm_lib.cli import conventions; conventions.mend_streams(); print('ready'); input(); print('more')"
+    process = subprocess.Popen(
+        [sys.executable, "-c", program], cwd=ROOT, stdin=subprocess.PIPE, stdout=theirs, stderr=theirs
+    )
+    os.close(theirs)
+    assert os.read(ours, 100).strip() == b"ready"
+    os.close(ours)
+    process.communicate(b"\n", timeout=100)
+    assert process.returncode == 0
+
+
 @pytest.mark.slow
 def test_a_lost_terminal_saves(tmp_path):
     ours, theirs = pty.openpty()

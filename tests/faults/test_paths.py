@@ -18,19 +18,23 @@ def path_flags():
     for command, parser in commands.items():
         for action in parser._actions:
             if action.metavar in ("PATH", "FILE", "FOLDER", "MODEL"):
-                yield pytest.param(command, action, id=f"{command} {action.option_strings[0]}")
+                yield pytest.param(command, action, id=f"{command} {spelled(action)}")
+
+
+def spelled(action):
+    return action.option_strings[0] if action.option_strings else action.metavar
 
 
 @pytest.mark.parametrize("command, action", list(path_flags()))
 def test_every_path_follows_the_rule(command, action, capsys, monkeypatch):
     monkeypatch.setenv("HOME", "/home/someone")
     assert action.type is conventions.path
-    flag = action.option_strings[0]
+    flag = spelled(action)
     assert action.type("~/x") == "/home/someone/x"
     assert action.type("x/~y") == "x/~y"
     for value, part in (("", "a path is empty"), ("~nosuchuser/x", "no home folder ~nosuchuser")):
         with pytest.raises(SystemExit) as exit:
-            cli.main([command, f"{flag}={value}"])
+            cli.main([command, f"{flag}={value}" if action.option_strings else value])
         error = capsys.readouterr().err
         assert exit.value.code == 2
         assert part in error and flag in error and error.count("\n") == 1, error

@@ -17,9 +17,17 @@ CHAPTERS = (
     "objective",
     "first_model",
     "few_steps",
+    "unet",
+    "training_loop",
     "half_precision",
     "training_on_faces",
+    "time_and_memory",
+    "devices",
+    "bugs",
     "what_it_learned",
+    "judging_images",
+    "takeaways",
+    "where_to_go_next",
 )
 CHECKS: dict[str, Check] = {}
 for _chapter in CHAPTERS:

@@ -1,5 +1,6 @@
-"""Write the ledger page again."""
+"""Write the ledger page again, and the table of the page for teachers."""
 
-from tests.ledger.page import PAGE, page
+from tests.ledger import page, plan
 
-PAGE.write_text(page(), "utf8")
+for each in (page, plan):
+    each.PAGE.write_text(each.page(), "utf8")

@@ -1,4 +1,4 @@
-"""Finds the display equations of the chapters, with their labels or their names as steps."""
+"""Finds the display equations of the book, with their labels or their names as steps."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ import re
 import jupytext
 
 BOOK = pathlib.Path(__file__).parents[2] / "book"
+AFTER = ("where_to_go_next",)  # pages without code that have display equations
 DISPLAY = re.compile(r"(?:<!-- step: ([a-z0-9-]+) -->\n)?^\$\$\n(.*?)\n\$\$(?: \(([a-z0-9-]+)\))?$", re.M | re.S)
 
 
 @dataclasses.dataclass(frozen=True)
 class Display:
-    """One display equation: the chapter's name, its label or its name as a step, and the LaTeX between the $$."""
+    """One display equation: its chapter or page, its label or its name as a step, and the LaTeX between the $$."""
 
     chapter: str
     name: str | None
@@ -23,9 +24,9 @@ class Display:
 
 
 def displays(text: str | None = None, chapter: str = "") -> list[Display]:
-    """Find the display equations of one chapter's text, or of all chapters in reading order."""
+    """Find the display equations of one page's text, or of all pages in reading order."""
     if text is None:
-        sources = sorted(BOOK.glob("[0-9]*.md"))
+        sources = [*sorted(BOOK.glob("[0-9]*.md")), *(BOOK / f"{name}.md" for name in AFTER)]
         return [display for path in sources for display in displays(path.read_text("utf8"), path.stem)]
     found = []
     for cell in jupytext.reads(text, fmt="md:myst").cells:

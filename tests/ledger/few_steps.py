@@ -377,7 +377,7 @@ CHECKS: dict[str, Check] = {
         ((r"D c^2", r"c^2"), (r"D c^2", r"D^2 c^2"), (r"+ 1 - \bar\alpha_t", r"+ 1")),
     ),
     "few-again": Check(
-        "benchmarks/few_steps.py: noise_of_clipped",
+        "ddpm_lib/sampling.py: ddim_sample",
         FAMILY + "; the image is the true one.",
         family,
         ((r"{\sqrt{1 - \bar\alpha_t}}", r"{1 - \bar\alpha_t}"), (r"\, \hat x_0", r"")),

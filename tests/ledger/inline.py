@@ -90,6 +90,7 @@ class Statement:
                 yield f"{kind} of {self.place[:40]}"
 
 
+OTHERS = ("notation", "before_you_start", "where_to_go_next")
 STEPS = {r"$t = #1, \dots, #2$": Says(library_steps, "#1 = 1, \\quad #2 = T")}
 AMPLITUDE = Says(chains, r"\operatorname{E}[x_t \mid x_0] = #1 x_0")
 SYMMETRIC = "the noise and its negative have the same law"
@@ -99,8 +100,8 @@ _worlds = functools.cache(lambda make: make())
 
 
 def pages() -> list[pathlib.Path]:
-    """List the chapters and the page of symbols."""
-    return [*sorted(prose.BOOK.glob("[0-9]*.md")), prose.BOOK / "notation.md"]
+    """List the chapters and the other pages with formulas in their sentences."""
+    return [*sorted(prose.BOOK.glob("[0-9]*.md")), *(prose.BOOK / f"{name}.md" for name in OTHERS)]
 
 
 def rules(page: pathlib.Path) -> Inline:

@@ -338,12 +338,13 @@ INLINE = Inline(
         "For $t = #1$ the term is $L_0$": Says(small_worlds, "L_{#1 - 1} = L_0"),
         "as $#1$. The library puts": Says(library_variances),
         "which is $#1$; the next section": Says(atoms, "s = #1"),
-        "For the second, $#1$ is the ratio plus 1": Says(atoms, r"#1 = \mathrm{SNR}(t) + 1"),
+        "noise and image in their plane: $#1$.": Says(atoms),
+        "In the second line, $#1$ is $#2$ plus 1": Says(atoms, "#1 = #2 + 1"),
+        "it is the answer, divided by $#1$.": Says(atoms, r"s_t(x_t) = \frac{\hat\varepsilon}{#1}"),
         "The reason is the division by $#1$.": Says(
             atoms, r"x_0 = \frac{x_t - \sqrt{1 - \bar\alpha_t} \varepsilon}{#1}"
         ),
         "by multiplying it with $#1$.": Says(atoms, r"(\hat x_0 - x_0)^2 = #1 (\hat\varepsilon - \varepsilon)^2"),
-        "the ratio plus 1 is the inverse of $#1$": Says(atoms, r"1 / #1 = \mathrm{SNR}(t) + 1"),
     },
     not_evaluated={r"In the paper $\sigma_1^2 = \beta_1$": "a choice of the paper"},
 )

@@ -85,6 +85,10 @@ def _apply(name, number):
     return getattr(np, name)(number)
 
 
+def _length(vector):
+    return np.sqrt(np.square(np.asarray(vector, dtype=float)).sum())
+
+
 def _join(operation, *nodes):
     return lambda names, world: operation(*(node(names, world) for node in nodes))
 
@@ -212,6 +216,11 @@ class Reader:
             return self.gaussian()
         if token in {r"\operatorname", r"\mathbb"}:
             return self.moment("".join(self.group()))
+        if token == "|":
+            end = self.tokens.index("|", self.position)
+            node = self.sub(self.tokens[self.position : end])
+            self.position = end + 1
+            return _join(_length, node)
         return self.name(token)
 
     def fraction(self):
@@ -293,6 +302,8 @@ class Reader:
             return lambda names, world: _expectation(parts[0], names, world)
         if name == "Var" and len(parts) == 2:
             raise ReadingError("Var takes one variable")
+        if name == "tr":
+            return _join(np.trace, parts[0])
         if name in {"Var", "Cov"}:
 
             def node(names, world):

@@ -273,12 +273,6 @@ CHECKS: dict[str, Check] = {
         symbolic_step,
         ((r"{\sqrt{\bar\alpha_t}} \\", r"{\bar\alpha_t} \\"), (r"\frac{1}{\sqrt{\alpha_t}}", r"\frac{1}{\alpha_t}")),
     ),
-    "reverse-image-factor": Check(
-        "book/40_reverse_step.md: by_hand",
-        "SymPy: all members are the same expression.",
-        symbolic_step,
-        ((r"+ \beta_t}", r"- \beta_t}"), (r"\alpha_t - \bar\alpha_t + 1", r"\alpha_t + \bar\alpha_t + 1")),
-    ),
     "eq-reverse-mean": Check(
         "book/40_reverse_step.md: by_hand",
         UNKNOWN + "; a perfect network finds the true mean.",
@@ -420,7 +414,7 @@ INLINE = Inline(
             chains, r"#1 / \sqrt{\bar\alpha_t} = 1 / #2"
         ),
         "the weight of $\\hat x_0$ over $#1$.": AMPLITUDE,
-        "Both have the factor $#1$.": Says(
+        "Both have the factor $#1$, and before $x_t$ nothing else is left.": Says(
             everything,
             r"\mu_\theta(x_t, t) = #1 (x_t - \beta_t / \sqrt{1 - \bar\alpha_t} \varepsilon_\theta(x_t, t))",
         ),
@@ -445,7 +439,7 @@ INLINE = Inline(
         "Multiply by $#1$. Then": Says(everything, r"#1 \frac{\alpha_t v_{t-1}^2}{v_t^2} = \bar\alpha_t / v_t^2"),
         "mean starts at 0 and not at $#1$.": Says(everything, r"\operatorname{E}[x_T] = #1"),
         "The true step back has the variance $#1$, by": Says(everything, r"\operatorname{Var}[x_{t-1} \mid x_t] = #1"),
-        "For data of variance 1 all $v_t$ are 1, and this is $#1$,": Says(unit_data, r"v_t = 1, \quad #1"),
+        "For data of variance 1 all $v_t$ are 1, and this is $#1$.": Says(unit_data, r"v_t = 1, \quad #1"),
         "a single point, $#1$, and it is $#2$.": Says(single_point, r"#1, \quad #2"),
         "It takes away $#1$ times the answer, where $#2$ times the answer is right. That is too much by the "
         "factor $#3$,": Says(
@@ -461,7 +455,10 @@ INLINE = Inline(
         ),
         "Algorithm 2 sets $#1$ for $#2$.": Says(last_steps, r"#1, \quad #2"),
         "which has $#1$, 0.6 % of the image,": Says(chains, r"\operatorname{E}[x_T \mid x_0] = #1 x_0"),
-        "only the small share $#1$ of its answer": Says(everything, SHARE),
+        "only the share $#1$ of that noise is taken away": Says(
+            everything,
+            SHARE.replace("#1", r"#1 \sqrt{1 - \bar\alpha_t}"),
+        ),
         "Write {eq}`eq-reverse-step` with $#1$.": Says(unit_data),
         "{eq}`eq-reverse-recursion`, with $#1$.": Says(unit_data),
     },

@@ -1,0 +1,1 @@
+"""Training in the page: what it computes, against NumPy, Keras and the library, and its panel, in a real browser."""
