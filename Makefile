@@ -5,11 +5,15 @@ BIN = .venv/bin
 INSTALL = $(BIN)/pip install --quiet --disable-pip-version-check --no-compile --constraint constraints.txt
 export TF_CPP_MIN_LOG_LEVEL = 3
 
-.PHONY: book test quick notebooks serve bench clean
+.PHONY: book pdf test quick notebooks serve bench clean
 
 book: .venv/book.stamp
 	$(BIN)/jupyter-book build . --quiet -W -n --keep-going
 	@echo "Open $(CURDIR)/_build/html/index.html"
+
+# The book in one file. Chromium or Chrome prints it.
+pdf: book .venv/test.stamp
+	$(BIN)/python book/_tools/pdf.py
 
 test: .venv/test.stamp
 	$(BIN)/ruff check .
