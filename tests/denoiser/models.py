@@ -17,8 +17,8 @@ CONFIGS = {  # models with random weights, exported as a trained one is
 }
 
 
-def walk(page, **settings):
-    """Let the page walk to the end; return the images and the last prediction of the clean images."""
+def finish(page, **settings):
+    """Let the page walk to the end."""
     page.evaluate(f"(settings) => {ELEMENT}.change(settings)", settings)
     page.get_by_role("button", name="Denoise").click()
     page.wait_for_function(
@@ -29,6 +29,11 @@ def walk(page, **settings):
         timeout=300_000,
     )
     assert page.locator(".warn").is_hidden(), page.locator(".warn").text_content()
+
+
+def walk(page, **settings):
+    """Let the page walk to the end; return the images and the last prediction of the clean images."""
+    finish(page, **settings)
     x, x_0, shape = page.evaluate(
         f"""() => {{
           const {{ newest, shape }} = {ELEMENT}.walk;
