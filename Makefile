@@ -5,7 +5,7 @@ BIN = .venv/bin
 INSTALL = $(BIN)/pip install --quiet --disable-pip-version-check --no-compile --constraint constraints.txt
 export TF_CPP_MIN_LOG_LEVEL = 3
 
-.PHONY: book pdf test quick notebooks serve bench clean
+.PHONY: book pdf test quick lowest notebooks serve bench clean
 
 book: .venv/book.stamp
 	$(BIN)/jupyter-book build . --quiet -W -n --keep-going
@@ -28,6 +28,15 @@ quick: .venv/test.stamp
 	$(BIN)/pytest --numprocesses 2 --dist loadfile -m "not slow" \
 		--nbval --nbval-current-env --nbval-sanitize-with tests/nbval_sanitize.cfg \
 		tests $$($(BIN)/python book/_tools/notebooks.py --changed)
+
+# The library with the lowest versions that pyproject.toml allows, in an environment of its own. Python 3.11.
+lowest:
+	$(PYTHON) -m venv .venv/lowest
+	.venv/lowest/bin/pip install --quiet --disable-pip-version-check --no-compile \
+		--constraint tests/lowest.txt --editable .[tf,test]
+	.venv/lowest/bin/pytest -m "not slow" tests/data tests/faults \
+		$(addprefix tests/test_,$(addsuffix .py,checkpoints config diffusion evaluation exact explorer images \
+		precision sampling schedules training unet))
 
 # Execute the chapters whose text changed; ALL=1 executes every chapter.
 notebooks: .venv/book.stamp

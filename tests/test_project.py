@@ -88,6 +88,15 @@ def test_constraints_pin_what_the_project_asks_for():
         assert requirement.specifier.contains(version), f"{pin} is not {requirement}"
 
 
+def test_the_lowest_versions_are_the_ones_tested():
+    lines = (ROOT / "tests/lowest.txt").read_text("utf8").splitlines()
+    tested = {canonicalize_name(pin.name): pin.specifier for pin in map(Requirement, lines[1:])}
+    for requirement in map(Requirement, pyproject()["dependencies"] + pyproject()["optional-dependencies"]["tf"]):
+        [lowest] = [Version(part.version) for part in requirement.specifier if part.operator == ">="]
+        [pin] = tested[canonicalize_name(requirement.name)]
+        assert pin.operator == "==" and Version(pin.version) == lowest, requirement
+
+
 def test_tensorflow_is_no_hard_requirement():
     """On Colab the installed library must leave TensorFlow, JAX and PyTorch as they are."""
     names = {Requirement(line).name for line in pyproject()["dependencies"]}
