@@ -28,7 +28,7 @@ class _Explorer(anywidget.AnyWidget):
     tag = ""
     settings: tuple[str, ...] = ()  # traits that sliders move
     data: tuple[str, ...] = ()  # traits that hold tables
-    _ipython_display_ = None  # of ipywidgets 7, which Colab has: it would show neither the still nor what Colab asks for
+    _ipython_display_ = None  # of ipywidgets 7, as on Colab: it shows neither the still nor all that Colab asks for
 
     def __init_subclass__(cls, **options):
         if "tag" in vars(cls):  # an object's own class, made by its traits, has none
