@@ -18,6 +18,13 @@ const PAINTINGS = {
   ]],
 };
 
+// A square of a picture in another size. A browser averages at most neighbours, so it is halved until that is enough.
+function shrunk(picture, side, size, left = 0, top = 0) {
+  const next = Math.max(size, Math.ceil(side / 2)), canvas = make("canvas", { width: next, height: next });
+  canvas.getContext("2d").drawImage(picture, left, top, side, side, 0, 0, next, next);
+  return next === size ? canvas : shrunk(canvas, next, size);
+}
+
 class Paper {
   // `changed` is called when the pen lifts, and after a picture was loaded.
   constructor(changed) {
@@ -50,7 +57,7 @@ class Paper {
       const image = await createImageBitmap(this.file.files[0]).catch(() => undefined);
       if (image) {
         const side = Math.min(image.width, image.height);
-        this.pen.drawImage(image, (image.width - side) / 2, (image.height - side) / 2, side, side, 0, 0, PAPER, PAPER);
+        this.pen.drawImage(shrunk(image, side, PAPER, (image.width - side) / 2, (image.height - side) / 2), 0, 0);
         this.touched = true;
       }
       changed(image ? undefined : "this browser cannot read the picture");
@@ -77,10 +84,7 @@ class Paper {
 
   // The painting as a model sees it: (size, size, channels) in [-1, 1].
   values([size, , channels]) {
-    const small = make("canvas", { width: size, height: size }), pen = small.getContext("2d");
-    pen.imageSmoothingQuality = "high";
-    pen.drawImage(this.canvas, 0, 0, size, size);
-    const { data } = pen.getImageData(0, 0, size, size);
+    const { data } = shrunk(this.canvas, PAPER, size).getContext("2d").getImageData(0, 0, size, size);
     return Float32Array.from({ length: size * size * channels }, (_, i) => {
       const at = 4 * Math.floor(i / channels);
       const value = channels === 3 ? data[at + i % 3] : (data[at] + data[at + 1] + data[at + 2]) / 3;

@@ -160,6 +160,17 @@ def test_it_runs_when_the_pen_lifts(visit, tmp_path):
     assert "cannot read the picture" in page.locator(".warn").text_content()
 
 
+def test_a_large_picture_is_averaged(visit, tmp_path):
+    """Black and white by chance is grey from afar: the mean of 140 pixels strays by 0.09, that of four by 0.5."""
+    page = visit(query="?denoiser.start=painting")
+    black_and_white = np.random.default_rng(0).integers(0, 2, (1501, 2048, 1), "uint8") * 255
+    save_png(tmp_path / "large.png", np.repeat(black_and_white, 3, axis=-1))
+    page.get_by_label("Picture…").set_input_files(tmp_path / "large.png")
+    page.wait_for_function(f"() => {ELEMENT}.paper.touched")
+    values = page.evaluate(f"() => Array.from({ELEMENT}.paper.values([128, 128, 1]))")
+    assert np.std(values) < 0.25 and abs(np.mean(values)) < 0.05
+
+
 # ---- For people ------------------------------------------------------------------------------------------------------
 
 
