@@ -1,6 +1,7 @@
 """Pages with explorers, as the book has them, and a notebook's way to show one."""
 
 import contextlib
+import json
 
 from ddpm_lib.explorer import SCRIPT
 
@@ -38,6 +39,19 @@ def visits(chromium, folder):
     for context in contexts:
         context.close()
     assert not complaints
+
+
+@contextlib.contextmanager
+def no_long_task(chromium, page):
+    """Fail if the page's own thread was held up for 50 ms of a processor's time: other programs do not count."""
+    page.wait_for_timeout(200)
+    chromium.start_tracing(page=page, categories=["toplevel", "__metadata"])
+    yield
+    events = json.loads(chromium.stop_tracing())["traceEvents"]
+    names = {(e["pid"], e["tid"]): e["args"]["name"] for e in events if e["name"] == "thread_name"}
+    times = [e.get("tdur", 0) / 1000 for e in events if names.get((e["pid"], e["tid"])) == "CrRendererMain"]
+    print(f"longest task {max(times):.0f} ms of {len(times)}")
+    assert 0 < max(times) < 50
 
 
 def render(page, traits):
