@@ -11,6 +11,7 @@ import json
 import os
 import pathlib
 import re
+import sys
 import tempfile
 import warnings
 import zipfile
@@ -26,7 +27,7 @@ from ddpm_lib.diffusion import noise_predictor
 from ddpm_lib.files import CannotWrite, user_path, whole_or_not_at_all
 from ddpm_lib.hardware import compiled
 from ddpm_lib.schedules import NoiseSchedule, build_schedule
-from ddpm_lib.stopping import after_divergence, all_variables, newest_file, not_finite
+from ddpm_lib.stopping import after_divergence, all_variables, finite_divergence, newest_file, not_finite
 from ddpm_lib.training import DiffusionTrainer
 from ddpm_lib.unet import build_unet
 from ddpm_lib.vetting import ABOUT, checked_weights, damage_in_one_line, is_exported, read_about
@@ -64,7 +65,7 @@ def save(trainer: DiffusionTrainer, path: str | os.PathLike) -> None:
     Raises:
         InputError: if the state is not finite: no file is ever replaced by one that is worth nothing.
     """
-    path = pathlib.Path(path)
+    path = user_path(path)
     if broken := not_finite(all_variables(trainer)):
         raise InputError(
             f"after step {trainer.step} {broken} is not finite, and nothing was saved: "
@@ -154,6 +155,7 @@ def resume(path: str | os.PathLike) -> DiffusionTrainer:
     else:
         trainer = _load_trainer(path, about)
     _refuse_not_finite(path, all_variables(trainer))
+    trainer.resumed_from = path
     return trainer
 
 
@@ -211,6 +213,8 @@ def read_config(path: str | os.PathLike) -> RunConfig:
 def load(path: str | os.PathLike) -> LoadedModel:
     """Load a trained model for sampling, with its EMA weights, in float32.
 
+    Of a run that diverged and stayed finite, a line on standard error says so.
+
     Args:
         path: a checkpoint written in training, an exported file, or the name of a model that comes with the project,
             such as "digits".
@@ -233,6 +237,8 @@ def load(path: str | os.PathLike) -> LoadedModel:
         network.set_weights(trainer.ema_network.get_weights())
         step = trainer.step
     _refuse_not_finite(path, network.weights)
+    if diverged := finite_divergence(about["rows"]):
+        print(f"{path}: {diverged}", file=sys.stderr)
     network.trainable = False
     diffusion = about["config"].diffusion
     schedule = build_schedule(**diffusion.schedule)
@@ -254,7 +260,7 @@ class SaveCheckpoints(keras.callbacks.Callback):
         super().__init__()
         if min(per_epoch, keep, every) < 1:
             raise InputError(f"per_epoch, keep and every must be at least 1, got {per_epoch}, {keep} and {every}")
-        self.folder, self.per_epoch, self.keep, self.every = pathlib.Path(folder), per_epoch, keep, every
+        self.folder, self.per_epoch, self.keep, self.every = user_path(folder), per_epoch, keep, every
         self.step, self.writes = None, True
 
     def on_train_begin(self, logs=None):
@@ -291,11 +297,12 @@ class SaveCheckpoints(keras.callbacks.Callback):
         try:
             save(self.model, path)
         except CannotWrite as error:
-            rescue = pathlib.Path(tempfile.gettempdir()) / f"rescued_step_{self.step}.keras"
             try:
+                # A folder of its own: another run may have been rescued at the same step.
+                rescue = pathlib.Path(tempfile.mkdtemp(prefix="ddpm_")) / f"rescued_step_{self.step}.keras"
                 save(self.model, rescue)
-            except CannotWrite:
-                last = newest_file(self.folder)
+            except OSError:
+                last = newest_file(self.folder) or self.model.resumed_from
                 kept = f"go on with --resume {last}" if last else "no earlier state was saved"
                 raise CannotWrite(f"{error}; make room there, then {kept}") from error
             raise CannotWrite(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import re
 import types
 import typing
 from typing import Any
@@ -14,11 +15,13 @@ class InputError(ValueError):
     """Something the user gave cannot be used; the message is one line that says what is wrong and what to do."""
 
 
+DATASETS = ("digits", "fashion_mnist", "celeba", "folder")
 PREDICTIONS = ("noise", "v")
 SCHEDULES = ("linear", "cosine", "sigmoid")
 PRECISIONS = ("float32", "mixed_float16", "mixed_bfloat16")
 MAX_LEVELS = 11  # with 10 poolings 1024 pixels are one
 MAX_IMAGE_SIZE = 1024  # pixels; what is larger is no network of this kind, but a slip or a forged file
+MIN_ALPHA_BAR = 1e-38  # samplers divide by its square root, and in float32 there is hardly anything below this
 
 
 def _is(value, kind) -> bool:
@@ -119,6 +122,15 @@ class DiffusionConfig:
         _check(self, num_steps=(1, 100_000), beta_start=(1e-12, 0.9999), beta_end=(1e-12, 0.9999))
         _check_choice("schedule kind", self.kind, SCHEDULES)
         _check_choice("prediction", self.prediction, PREDICTIONS)
+        if self.kind == "linear":  # the others end above 1e-13, even with 100,000 steps
+            slope = (self.beta_end - self.beta_start) / max(1, self.num_steps - 1)
+            log_alpha_bar = sum(math.log1p(-self.beta_start - slope * step) for step in range(self.num_steps))
+            if log_alpha_bar < math.log(MIN_ALPHA_BAR):
+                raise InputError(
+                    f"num_steps {self.num_steps}, beta_start {self.beta_start:g} and beta_end {self.beta_end:g} leave "
+                    f"nothing of an image (alpha_bar ends at 1e{log_alpha_bar / math.log(10):.0f}): take fewer steps "
+                    "or smaller betas"
+                )
 
     @property
     def schedule(self) -> dict[str, Any]:
@@ -130,7 +142,7 @@ class DiffusionConfig:
 class DataConfig:
     """What the network is trained on."""
 
-    dataset: str = "digits"  # digits | fashion_mnist | celeba | folder
+    dataset: str = "digits"  # one of DATASETS
     data_dir: str | None = None  # archive or folder, for celeba and folder
     cache_dir: str | None = None  # where prepared images are kept; None: the user's cache folder
     horizontal_flip: bool = False  # mirrored faces are faces; mirrored digits are not digits, nor are most other data
@@ -139,6 +151,7 @@ class DataConfig:
 
     def __post_init__(self):
         _check(self)
+        _check_choice("dataset", self.dataset, DATASETS)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -187,6 +200,9 @@ class RunConfig:
 
     def __post_init__(self):
         _check(self)
+        # A run folder is named after it, and it is printed: no path, and nothing that a terminal obeys.
+        if not re.fullmatch(r"[\w-]{1,64}", self.preset, re.ASCII):
+            raise InputError(f"preset must be 1..64 letters, digits, - or _, got {self.preset!r:.80}")
 
     def to_dict(self) -> dict[str, Any]:
         """Return nested plain dictionaries that JSON can hold."""

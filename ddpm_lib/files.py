@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pathlib
+import zipfile
 from collections.abc import Iterator
 
 from ddpm_lib.config import InputError
@@ -18,16 +19,27 @@ def user_path(path: str | os.PathLike) -> pathlib.Path:
     """Return a path that a user wrote, with `~` and `~name` expanded.
 
     Raises:
-        InputError: if there is no such home, or the path is empty: that is most often a variable that was never set,
-            and would mean the working directory.
+        InputError: if there is no such home, the file system cannot hold such a name, or the path is empty: that is
+            most often a variable that was never set, and would mean the working directory.
     """
     text = os.fspath(path)
     if not text or "\0" in text:
         raise InputError("a path is empty: was a variable left unset?" if not text else "a path has a zero byte in it")
     try:
+        os.fsencode(text)  # fails at half a letter, as a stranger's checkpoint may name it
         return pathlib.Path(text).expanduser()
+    except UnicodeEncodeError:
+        raise InputError(f"no file can be named {text!r:.80}") from None
     except RuntimeError:
-        raise InputError(f"there is no home folder {text.split('/')[0]}: a file of that name is ./{text}") from None
+        # "./~x" does not help: pathlib makes "~x" of it.
+        whole = pathlib.Path.cwd() / text
+        raise InputError(f"there is no home folder {text.split('/')[0]}: a file of that name is {whole}") from None
+
+
+def unpacked_size(path: str | os.PathLike) -> int:
+    """Return how many bytes a zip archive promises to unpack to; zipfile reads no more than that."""
+    with zipfile.ZipFile(path) as archive:
+        return sum(member.file_size for member in archive.infolist())
 
 
 @contextlib.contextmanager
@@ -37,7 +49,7 @@ def whole_or_not_at_all(path: str | os.PathLike) -> Iterator[pathlib.Path]:
     Raises:
         CannotWrite: if the system refuses; the old file is still there.
     """
-    path = pathlib.Path(path)
+    path = user_path(path)
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
     try:
         yield temporary

@@ -12,6 +12,9 @@ import keras
 import numpy as np
 from keras import ops
 
+# The mean squared error of an answer of zeros is 1, give or take the chance of a short epoch.
+WORSE_THAN_UNTRAINED = 1.2
+
 
 class FinishStepOnInterrupt(keras.callbacks.Callback):
     """Lets Ctrl-C end training after the step under way, with a whole state to save; a second one ends at once.
@@ -90,9 +93,19 @@ def after_divergence(trainer, folder: str | os.PathLike) -> str:
 
     A run repeats itself from any of its checkpoints, so going on from one does not help.
     """
-    last = newest_file(folder)
+    last = newest_file(folder) or trainer.resumed_from
     kept = f"the last good file is {last}" if last else "no earlier state was saved"
     half = trainer.run.train.precision == "mixed_float16"
     return f"{kept}; start a new run with --lr below {trainer.run.train.learning_rate:g}" + (
         " or with --precision float32" if half else ""
     )
+
+
+def finite_divergence(rows: list[dict]) -> str | None:
+    """Say of a history how bad its end is where the run diverged and its numbers stayed finite, or return None.
+
+    The last row alone counts: what grows at first may still come down.
+    """
+    if not rows or rows[-1]["loss"] <= WORSE_THAN_UNTRAINED:
+        return None
+    return f"the run has diverged: its loss is {rows[-1]['loss']:.4g}, and that of an untrained network is 1"

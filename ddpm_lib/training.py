@@ -9,7 +9,6 @@ import contextlib
 import csv
 import math
 import os
-import pathlib
 import sys
 
 import keras
@@ -20,7 +19,7 @@ from ddpm_lib import distribution, images
 from ddpm_lib.config import InputError, RunConfig, TrainConfig
 from ddpm_lib.data import Batches
 from ddpm_lib.diffusion import add_noise, at, loss_weights, noise_error_shares, noise_predictor, prediction_target
-from ddpm_lib.files import CannotWrite, whole_or_not_at_all
+from ddpm_lib.files import CannotWrite, user_path, whole_or_not_at_all
 from ddpm_lib.hardware import compiled, must_compile
 from ddpm_lib.sampling import ddim_sample, noise_per_image
 from ddpm_lib.schedules import build_schedule
@@ -48,6 +47,7 @@ class DiffusionTrainer(keras.Model):
             super().__init__(**{"name": "ddpm", **kwargs, "autocast": False})
             self.run = config if isinstance(config, RunConfig) else RunConfig.from_dict(config)
             self.rows = list(rows or [])
+            self.resumed_from = None  # the file it was read back from
             self.schedule = build_schedule(**self.run.diffusion.schedule)
             self.network = build_unet(self.run.unet, self.run.train.precision, self.run.train.rematerialize)
             self.ema_network = build_unet(self.run.unet, self.run.train.precision)
@@ -231,6 +231,16 @@ def steps_per_epoch(config: TrainConfig, num_images: int) -> int:
     return config.steps_per_epoch or num_images // config.batch_size
 
 
+def _refuse_limits_of_keras():
+    """Refuse what cuts every `fit` short: a run would never come to its end, or count epochs that are none."""
+    for name in ("max_epochs", "max_steps_per_epoch"):
+        if limit := getattr(keras.config, name, lambda: None)():  # Keras 3.8 has no such limits
+            raise InputError(
+                f"Keras has a limit for debugging, {name} {limit}, under which no run is whole: unset "
+                f"KERAS_{name.upper()}, or call keras.config.set_{name}(None)"
+            )
+
+
 def fit_run(trainer: DiffusionTrainer, images_uint8: np.ndarray, callbacks=(), verbose="auto") -> None:
     """Train from wherever the trainer is to the last epoch of its configuration.
 
@@ -240,10 +250,13 @@ def fit_run(trainer: DiffusionTrainer, images_uint8: np.ndarray, callbacks=(), v
         callbacks: Keras callbacks.
         verbose: as in `keras.Model.fit`.
 
+    A run that diverges and stays finite comes to its end: its history shows it, and `ddpm train` refuses it then.
+
     Raises:
-        InputError: if the images are not of the network's size and of type uint8, or fewer than one batch; or if the
-            run diverges.
+        InputError: if the images are not of the network's size and of type uint8, or fewer than one batch; if Keras is
+            limited to fewer epochs or steps; or, from the callbacks of `ddpm train`, if a number is not finite.
     """
+    _refuse_limits_of_keras()
     config, unet = trainer.run.train, trainer.run.unet
     expected = (unet.image_size, unet.image_size, unet.channels)
     if images_uint8.dtype != np.uint8 or images_uint8.shape[1:] != expected:
@@ -287,7 +300,7 @@ class History(keras.callbacks.Callback):
 
     def __init__(self, folder: str | os.PathLike, per_epoch: int):
         super().__init__()
-        self.folder, self.per_epoch = pathlib.Path(folder), per_epoch
+        self.folder, self.per_epoch = user_path(folder), per_epoch
 
     def on_epoch_end(self, epoch, logs=None):
         """Close the books of the epoch if it is whole."""
@@ -296,9 +309,8 @@ class History(keras.callbacks.Callback):
             return
         row = trainer.finish_epoch()
         if not math.isfinite(row["loss"]):
-            raise InputError(
-                f"the loss is {row['loss']} in epoch {row['epoch']}: {after_divergence(trainer, self.folder)}"
-            )
+            where = f"in epoch {row['epoch']}, after step {row['step']}"
+            raise InputError(f"the loss is {row['loss']} {where}: {after_divergence(trainer, self.folder)}")
         if not distribution.writes_files():
             return
         try:
@@ -309,7 +321,7 @@ class History(keras.callbacks.Callback):
 
 def write_history(folder: str | os.PathLike, rows: list[dict]) -> None:
     """Write `history.csv` and `loss.png` of the epochs so far into a run folder."""
-    folder = pathlib.Path(folder)
+    folder = user_path(folder)
     with whole_or_not_at_all(folder / "history.csv") as temporary, open(temporary, "w", newline="") as file:
         writer = csv.DictWriter(file, fieldnames=list(rows[0]))
         writer.writeheader()
@@ -348,7 +360,9 @@ class SampleGrid(keras.callbacks.Callback):
 
     def __init__(self, folder: str | os.PathLike, per_epoch: int, num_images: int = 16):
         super().__init__()
-        self.folder, self.per_epoch = pathlib.Path(folder) / "samples", per_epoch
+        if num_images < 1:
+            raise InputError(f"num_images must be at least 1, got {num_images}")
+        self.folder, self.per_epoch = user_path(folder) / "samples", per_epoch
         self.num_images = num_images
 
     def on_epoch_end(self, epoch, logs=None):
@@ -362,7 +376,13 @@ class SampleGrid(keras.callbacks.Callback):
         x_0 = ops.convert_to_numpy(ddim_sample(trainer.predict_noise, trainer.schedule, x_T, num_steps=25))
         if not distribution.writes_files():  # but all draw: on JAX they do so together
             return
+        if np.isnan(x_0).any():  # of weights that are finite, but beyond what the network can work with
+            where = f"in epoch {epoch + 1}, after step {trainer.step}"
+            raise InputError(f"the samples are nan {where}: {after_divergence(trainer, self.folder.parent)}")
         with contextlib.suppress(OSError):  # writing will say what is wrong
             self.folder.mkdir(exist_ok=True)
         grid = images.make_grid(images.to_uint8(x_0))
-        images.save_png(self.folder / f"epoch_{epoch + 1}.png", grid, scale=max(1, 96 // unet.image_size))
+        try:
+            images.save_png(self.folder / f"epoch_{epoch + 1}.png", grid, scale=max(1, 96 // unet.image_size))
+        except CannotWrite as error:  # the next save rescues the state, which with the folder may be lost
+            print(f"the samples were not written: {error}", file=sys.stderr)

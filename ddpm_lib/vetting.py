@@ -18,10 +18,12 @@ import h5py
 import numpy as np
 
 from ddpm_lib.config import InputError, RunConfig, UNetConfig
+from ddpm_lib.files import unpacked_size
 
 ABOUT = "about"  # the array of an exported file that is no weight
 WEIGHTS = "model.weights.h5"  # the part of a .keras file with the weights
 TRAINER = "DiffusionTrainer"
+MAX_STEP = 2**31 - 1  # what a trainer's counter of steps holds
 ROW_KEYS = {"epoch": int, "step": int, "loss": float, **{f"loss_q{quarter}": float for quarter in (1, 2, 3, 4)}}
 
 
@@ -38,16 +40,15 @@ def read_about(path: pathlib.Path) -> dict:
         InputError: if it is not a checkpoint of this library, or says something that cannot be.
     """
     try:
-        with zipfile.ZipFile(path) as archive:
-            unpacked = sum(member.file_size for member in archive.infolist())
+        unpacked = unpacked_size(path)
         if unpacked > 10 * path.stat().st_size + 2**20:  # NumPy and Keras do not compress
             raise InputError(f"it unpacks to {unpacked:,} bytes")
         if is_exported(path):
             with np.load(path) as arrays:
                 about = json.loads(arrays[ABOUT].item())
             step = about["step"]
-            if type(step) is not int or step < 0:
-                raise InputError(f"step must be a whole number of 0 or more, got {step!r:.80}")
+            if type(step) is not int or not 0 <= step <= MAX_STEP:
+                raise InputError(f"step must be a whole number in 0..{MAX_STEP}, got {step!r:.80}")
         else:
             with zipfile.ZipFile(path) as archive:
                 content = json.loads(archive.read("config.json"))
@@ -80,9 +81,10 @@ def _check_rows(rows):
 
 
 def _least_weights(unet: UNetConfig) -> int:
-    """Return fewer weights than the network has: of one convolution and one dense layer a block, and the widest."""
+    """Return fewer weights than the network has: of both ends, a convolution and a dense layer a block, and so on."""
+    ends = 2 * 9 * unet.channels * unet.patch**2 * unet.widths[0]
     blocks = sum(9 * width**2 + 2 * width * unet.time_dim for width in unet.widths) * unet.blocks_per_level
-    return blocks + 2 * unet.time_dim**2 + 4 * unet.attention_dim * unet.widths[-1]
+    return ends + blocks + 2 * unet.time_dim**2 + 4 * unet.attention_dim * unet.widths[-1]
 
 
 @contextlib.contextmanager
@@ -90,13 +92,20 @@ def checked_weights(path: pathlib.Path):
     """Unpack the weights of a `.keras` file to a temporary HDF5 file for the time of a `with` statement.
 
     Raises:
-        InputError: if they are missing or damaged, promise more numbers than there are bytes, or lie in other files.
+        InputError: if they are missing or damaged, promise more numbers than there are bytes, or lie in other files; or
+            if there is no room for temporary files.
     """
     with damage_in_one_line(path), zipfile.ZipFile(path) as archive:
         content = archive.read(WEIGHTS)
-    with tempfile.TemporaryDirectory() as folder:
-        unpacked = pathlib.Path(folder) / WEIGHTS
-        unpacked.write_bytes(content)
+    with contextlib.ExitStack() as resources:
+        try:
+            unpacked = pathlib.Path(resources.enter_context(tempfile.TemporaryDirectory())) / WEIGHTS
+            unpacked.write_bytes(content)
+        except OSError as error:
+            raise InputError(
+                f"cannot unpack {path} where temporary files go ({error.strerror or error}): make room there, or name "
+                "another folder with TMPDIR"
+            ) from error
         with damage_in_one_line(path), h5py.File(unpacked, "r") as file:
             _check_promises(path, file, len(content))
         del content

@@ -1,6 +1,7 @@
 """The commands as a user runs them: files, exit codes, one line for every mistake."""
 
 import functools
+import importlib
 import json
 import os
 import pathlib
@@ -16,7 +17,7 @@ import pytest
 from PIL import Image
 
 from ddpm_lib import checkpoints, cli, config, sampling
-from ddpm_lib.cli import conventions, info, train
+from ddpm_lib.cli import conventions, train
 
 ROOT = pathlib.Path(__file__).parents[1]
 # Networks of few weights in the place of the presets': what is tested is the command around them.
@@ -198,7 +199,7 @@ def test_flags_that_contradict_the_checkpoint_name_both_values(run_folder, capsy
 
 
 @pytest.mark.slow
-def test_resuming_on_other_images_is_refused(capsys, tmp_path):
+def test_resuming_on_other_images_is_refused(capsys, tmp_path, monkeypatch):
     generator = np.random.default_rng(0)
     for name in ("one", "other"):
         (tmp_path / name).mkdir()
@@ -214,6 +215,9 @@ def test_resuming_on_other_images_is_refused(capsys, tmp_path):
     assert config.data.crop["178x218"] == [15, 35, 163, 183]
     assert config.data.cache_dir == str(tmp_path / "cache"), "a resumed run would prepare its images anew"
     assert not config.data.horizontal_flip, "faces32 mirrors, and a folder may hold text"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "users"))
+    assert cli.main(["train", "--resume", str(tmp_path / "run/latest.keras")]) == 0
+    assert "Prepared" not in capsys.readouterr().err and not (tmp_path / "users").exists()
     resume = ["train", "--resume", tmp_path / "run/latest.keras", "--epochs", 2, *cache]
     assert "not the images" in refused(capsys, *resume, "--data_dir", tmp_path / "other")
     assert "--mirror contradicts the checkpoint, which has no-mirror" in refused(capsys, *resume, "--mirror")
@@ -323,6 +327,10 @@ def test_images_are_not_written_over_unless_asked(run_folder, tmp_path, capsys, 
     assert (tmp_path / "generated/samples.npz").read_bytes() == before
     assert cli.main([*command, "--out", "generated", "--seed", "7", "--overwrite"]) == 0
     assert np.load("generated/samples.npz")["seeds"].tolist() == [7, 8]
+    for name in ("seed_9.png", "trajectory.gif"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / name).touch()
+        assert f"holds {name} already" in refused(capsys, *command, "--out", name + "/")
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path, capsys, run_folder):
@@ -352,12 +360,32 @@ def test_ctrl_c_saves_and_exits_with_130(tmp_path):
     assert checkpoints.resume(tmp_path / "run/latest.keras").step >= 2
 
 
-def test_a_full_memory_is_one_line(monkeypatch, capsys):
+@pytest.mark.parametrize(
+    "command, advice",
+    [
+        ("train", "try a smaller --batch_size"),
+        # --batch_size would contradict the checkpoint.
+        ("train --resume x.keras", "end other programs, or start a new run with a smaller --batch_size"),
+        ("generate", "try a smaller --batch_size"),
+        ("evaluate --dataset digits --out x", "try a smaller --batch_size"),
+        ("prepare --data_dir x", "end other programs"),
+        ("export --model x --out x.npz", "end other programs"),
+        ("info", "end other programs"),
+    ],
+)
+def test_a_full_memory_is_one_line_with_advice_that_the_command_takes(monkeypatch, capsys, command, advice):
     def fill_memory(flags):
         raise RuntimeError("RESOURCE_EXHAUSTED: OOM when allocating tensor with shape[16,8,1024,1024]")
 
-    monkeypatch.setattr(info, "run", fill_memory)
-    assert "--batch_size" in refused(capsys, "info")
+    module = importlib.import_module(f"ddpm_lib.cli.{command.split()[0]}")
+    monkeypatch.setattr(module, "run", fill_memory)
+    assert refused(capsys, *command.split()).endswith(f"out of memory; {advice}")
+
+
+@pytest.mark.parametrize("allocate", [np.empty, bytearray])
+def test_a_full_memory_outside_the_backend_is_one_line_too(monkeypatch, capsys, allocate):
+    monkeypatch.setattr(importlib.import_module("ddpm_lib.cli.info"), "run", lambda flags: allocate(2**50))
+    assert "out of memory; end other programs" in refused(capsys, "info")
 
 
 def test_info_describes_machine_and_checkpoint(run_folder, capsys):

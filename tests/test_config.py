@@ -2,11 +2,13 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from ddpm_lib.config import (
     DEFAULT_PRESETS,
     PRESETS,
+    SCHEDULES,
     DataConfig,
     DiffusionConfig,
     InputError,
@@ -14,6 +16,7 @@ from ddpm_lib.config import (
     TrainConfig,
     UNetConfig,
 )
+from ddpm_lib.schedules import build_schedule
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -84,6 +87,9 @@ def test_replace_changes_only_what_it_names():
         (DiffusionConfig, {"num_steps": 10**10}, "num_steps must be at most"),
         (DiffusionConfig, {"beta_start": "x"}, "beta_start must be finite float, got 'x'"),
         (DiffusionConfig, {"beta_end": float("nan")}, "beta_end must be finite float"),
+        (DiffusionConfig, {"num_steps": 100_000}, "num_steps 100000, .* leave nothing of an image .*: take"),
+        (DiffusionConfig, {"beta_start": 0.9}, "beta_start 0.9 .* leave nothing of an image"),
+        (DataConfig, {"dataset": "mnist"}, "unknown dataset 'mnist': choose one of digits, fashion_mnist"),
         (DataConfig, {"horizontal_flip": "no"}, "horizontal_flip must be bool"),
         (DataConfig, {"crop": [1, 2]}, "crop must be dict"),
         (TrainConfig, {"batch_size": 0}, "batch_size must be at least 1"),
@@ -93,6 +99,9 @@ def test_replace_changes_only_what_it_names():
         (TrainConfig, {"ema_decay": 1.1}, "ema_decay must be at most 1"),
         (TrainConfig, {"seed": -1}, "seed must be at least 0"),
         (RunConfig, {"preset": None}, "preset must be str"),
+        (RunConfig, {"preset": "../../x"}, r"preset must be 1\.\.64 letters, digits, - or _, got '\.\./"),
+        (RunConfig, {"preset": "a\n"}, "preset must be 1"),
+        (RunConfig, {"preset": "x" * 65}, "preset must be 1"),
         (RunConfig, {"unet": {"image_size": 64}}, "unet must be UNetConfig"),
     ],
 )
@@ -100,6 +109,14 @@ def test_fields_of_the_wrong_type_or_size_are_named(kind, values, message):
     with pytest.raises(InputError, match=message) as caught:
         kind(**values)
     assert "\n" not in str(caught.value) and len(str(caught.value)) < 200
+
+
+@pytest.mark.parametrize("kind", SCHEDULES)
+@pytest.mark.parametrize("num_steps", [1, 2, 3000, 100_000])
+def test_a_schedule_that_is_taken_leaves_something_to_divide_by(kind, num_steps):
+    betas = (0.9999, 0.9999) if num_steps < 3 else (1e-4, 0.02) if num_steps < 10_000 else (1e-5, 1.6e-3)
+    schedule = build_schedule(**DiffusionConfig(kind, num_steps, *betas).schedule)
+    assert np.float32(np.sqrt(schedule.alpha_bars[-1])) > 1e-19
 
 
 def test_a_section_that_is_no_dictionary_is_named():

@@ -1,12 +1,15 @@
 """`ddpm evaluate` as a user runs it: what it writes, that it repeats, one line for every mistake."""
 
 import json
+import os
+import zipfile
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from ddpm_lib import cli
+from ddpm_lib.cli import conventions
 from ddpm_lib.evaluation import features
 from tests.test_cli import refused
 from tests.test_judging import Shrunk, pictures
@@ -89,6 +92,9 @@ def test_digits_are_drawn_and_measured(tmp_path, capsys):
         (tmp_path / "drawn" / name).unlink()
     assert "samples.npz already" in refused(capsys, "evaluate", *model, tmp_path / "drawn")
     assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+    with conventions.sole_user(out):
+        assert "another run is writing" in refused(capsys, "evaluate", *again[:-1], out, "--overwrite")
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
     assert evaluate(*again[:-1], out, "--overwrite") == 0
 
 
@@ -169,6 +175,20 @@ def test_a_file_with_fewer_samples_than_asked_for_is_refused(capsys, tmp_path):
     (tmp_path / "text.npz").write_text("no archive")
     arguments[1] = tmp_path / "text.npz"
     assert "text.npz is not an .npz file" in refused(capsys, "evaluate", *arguments)
+
+
+def test_a_pipe_and_a_bomb_are_refused_unread(capsys, tmp_path, monkeypatch):
+    path = tmp_path / "samples.npz"
+    arguments = ["--samples", path, "--dataset", "digits", "--out", tmp_path / "out"]
+    os.mkfifo(path)
+    assert f"there is no file {path}" in refused(capsys, "evaluate", *arguments)
+    path.unlink()
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive, archive.open("images.npy", "w") as member:
+        for _ in range(300):
+            member.write(bytes(2**20))
+    monkeypatch.setattr(np, "load", lambda *_: pytest.fail("it was read"))
+    assert path.stat().st_size < 2**20
+    assert f"unpack to {300 * 2**20:,}" in refused(capsys, "evaluate", *arguments)
 
 
 def test_pictures_without_faces_are_refused(tmp_path, capsys):

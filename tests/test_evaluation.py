@@ -10,7 +10,7 @@ from scipy.spatial.distance import cdist
 from skimage.measure import block_reduce
 
 from ddpm_lib.checkpoints import shipped_models
-from ddpm_lib.evaluation import nearest_images, slerp, split_scales
+from ddpm_lib.evaluation import looking, nearest_images, slerp, split_scales
 
 GENERATOR = np.random.default_rng(0)
 TRAINING = GENERATOR.integers(0, 256, (40, 8, 8, 3), np.uint8)
@@ -34,6 +34,16 @@ def test_neighbours_are_those_of_comparing_all(batch_size):
     distances, indices = nearest_images(images, TRAINING, count=3, batch_size=batch_size)
     np.testing.assert_allclose(distances, np.sort(expected, axis=1)[:, :3], rtol=1e-6)
     np.testing.assert_array_equal(indices, np.argsort(expected, axis=1)[:, :3])
+
+
+@pytest.mark.parametrize("block", [1, 7, 16, 40])
+def test_neighbours_are_found_in_every_block_of_the_training_images(monkeypatch, block):
+    monkeypatch.setattr(looking, "BLOCK", block)
+    expected = by_brute_force(TRAINING, TRAINING)
+    np.fill_diagonal(expected, np.inf)
+    distances, indices = nearest_images(TRAINING, TRAINING, count=9, own=np.arange(40))
+    np.testing.assert_allclose(distances, np.sort(expected, axis=1)[:, :9], rtol=1e-6)
+    np.testing.assert_array_equal(indices, np.argsort(expected, axis=1)[:, :9])
 
 
 def test_a_mirrored_copy_is_at_distance_zero_exactly():
@@ -63,7 +73,8 @@ def test_white_and_black_are_two_apart():
 @pytest.mark.parametrize("size", [2, 8])
 def test_coarse_part_is_the_mean_of_blocks(size):
     images = GENERATOR.uniform(-1, 1, (5, 16, 16, 3)).astype(np.float32)
-    coarse, fine = split_scales(images, size)
+    coarse, fine = split_scales(images.astype(np.float64), size)
+    assert coarse.dtype == fine.dtype == np.float32
     block = 16 // size
     np.testing.assert_allclose(coarse, block_reduce(images, (1, block, block, 1), np.mean), atol=1e-6)
     np.testing.assert_allclose(fine + np.kron(coarse, np.ones((1, block, block, 1))), images, atol=1e-6)

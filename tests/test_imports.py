@@ -34,7 +34,7 @@ MAY_IMPORT = {
         *("config", "files", "schedules", "images", "diffusion", "unet", "hardware", "sampling", "data", "stopping"),
         "distribution",
     },
-    "vetting": {"numpy", "h5py", "config"},
+    "vetting": {"numpy", "h5py", "config", "files"},
     "checkpoints": {
         *("keras", "numpy"),
         *("config", "files", "schedules", "diffusion", "unet", "hardware", "stopping", "training", "vetting"),

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from scipy.linalg import sqrtm
 from scipy.spatial.distance import cdist
+from scipy.special import softmax
 
 from ddpm_lib import data, evaluation
 from ddpm_lib.config import PRESETS, DataConfig, InputError
@@ -78,6 +79,10 @@ def test_precision_and_recall_on_a_line():
     # The generated balls: 3.1..3.9 and 3.5..4.3; 3.9..16.1 around 10; 10..50 around 30. None holds a real row.
     assert precision_recall(real, generated, k=1) == (0.5, 0.0)
     assert precision_recall(generated, real, k=1) == (0.0, 0.5)
+    # 4 is on the edge of the ball around 3, which belongs to it.
+    generated = np.array([[4.0], [4.5], [10.0], [30.0]])
+    assert precision_recall(real, generated, k=1) == (0.25, 0.0)
+    assert precision_recall(generated, real, k=1) == (0.0, 0.25)
 
 
 def test_precision_and_recall_are_those_of_comparing_all():
@@ -90,7 +95,18 @@ def test_precision_and_recall_are_those_of_comparing_all():
     assert precision_recall(real, generated) == (inside(generated, real), inside(real, generated))
 
 
-@pytest.mark.parametrize("one, other", [((5, 3), (5, 4)), ((1, 3), (5, 3)), ((5,), (5,))])
+def test_single_precision_is_enough_far_from_zero():
+    """There the squares of distances are small differences of large numbers: all is worked out in double precision."""
+    sets = np.random.default_rng(1).standard_normal((2, 50, 4)) * [[[1.0]], [[1.3]]] + 10_000
+    real, generated = sets.astype(np.float32)
+
+    def inside(rows, others):
+        return (cdist(rows, others) <= np.sort(cdist(others, others), axis=1)[:, 3]).any(axis=1).mean()
+
+    assert precision_recall(real, generated) == (inside(generated, real), inside(real, generated))
+
+
+@pytest.mark.parametrize("one, other", [((5, 3), (5, 4)), ((1, 3), (5, 3)), ((5,), (5,)), ((5, 3), (5, 3, 1))])
 def test_features_that_do_not_fit_are_refused(one, other):
     with pytest.raises(ValueError, match="one and other"):
         frechet_distance(np.zeros(one), np.zeros(other))
@@ -145,6 +161,43 @@ def test_copies_are_found():
     assert 0.2 < fresh["held_out"]["nearer_to_training"] < 0.8 and fresh["samples"]["nearest"]["copies"] == 0
 
 
+def test_means_and_deviations_are_over_the_splits(monkeypatch):
+    distances = iter([1.0, 10.0, 2.0, 10.0, 6.0, 10.0])  # of samples and of photographs, split by split
+    monkeypatch.setattr(evaluation.judging, "frechet_distance", lambda one, other: next(distances))
+    samples, photographs = pictures(20), pictures(50)
+    result = evaluation.judge(samples, photographs, Shrunk(), num_splits=3)
+    found = [result[name]["frechet_distance"][key] for name in ("samples", "photographs") for key in ("mean", "std")]
+    # The squares of 1 - 3, 2 - 3 and 6 - 3 add up to 14, with 2 degrees of freedom.
+    assert np.multiply(found, result["total_variance"]) == pytest.approx([3, 7**0.5, 10, 0])
+    settings = ("num_samples", "num_photographs", "image_size", "num_features", "num_splits")
+    assert [result[name] for name in settings] == [20, 50, 8, 48, 3]
+    nearest = evaluation.nearest_images(samples, photographs)[0][:, 0]
+    quantiles = [result["samples"]["nearest"][name] for name in ("least", "5 %", "median")]
+    assert quantiles == pytest.approx([nearest.min(), np.quantile(nearest, 0.05), np.median(nearest)])
+
+
+def test_a_photograph_that_occurs_twice_can_be_copied():
+    photographs = pictures(40)
+    twice = np.concatenate([photographs, photographs])  # nearest and second nearest of a copy are both at distance 0
+    assert evaluation.judge(photographs[:10], twice, Shrunk(), num_splits=2)["samples"]["nearest"]["copies"] == 10
+
+
+def test_the_detector_must_find_a_face_in_half_of_the_photographs():
+    class Detector(Shrunk):
+        def is_face(self, images, progress=False):
+            return images.mean(axis=(1, 2, 3)) > 0
+
+    photographs = np.zeros((64, 4, 4, 3), np.uint8)
+    photographs[:32] = 1
+    evaluation.check_faces(photographs, Detector())
+    evaluation.check_faces(photographs[32:], Shrunk())  # does not judge faces
+    photographs[31] = 0
+    with pytest.raises(InputError, match="only 48% of these pictures hold a face"):
+        evaluation.check_faces(photographs, Detector())
+    lines = evaluation.table(evaluation.judge(pictures(20), pictures(40), Detector(), num_splits=2)).splitlines()
+    assert ["a", "face", "is", "found", "100.0%", "100.0%"] in [line.split() for line in lines]
+
+
 def test_table_has_samples_beside_photographs():
     result = evaluation.judge(pictures(30), pictures(70), Shrunk(), held_out=pictures(20), num_splits=2)
     lines = evaluation.table(result).splitlines()
@@ -152,7 +205,7 @@ def test_table_has_samples_beside_photographs():
     mean, std = (result["photographs"]["frechet_distance"][key] for key in ("mean", "std"))
     [row] = [line for line in lines if line.startswith("Fréchet distance")]
     assert row.endswith(f"{mean:.4f} ± {std:.4f}")
-    assert "20 each" in lines[-1] and "50% ± 9%" in lines[-1]
+    assert "20 each" in lines[-1] and "memorising 50% ± 9%" in lines[-1]
 
 
 @pytest.mark.parametrize(
@@ -162,6 +215,8 @@ def test_table_has_samples_beside_photographs():
         (60, 100, None, "100 photographs are too few for 60 samples"),
         (60, 100, None, "--num_samples 50"),
         (20, 100, 5, "5 held-out photographs are too few"),
+        (9, 19, None, "19 photographs are too few to say anything: at least 20 are needed"),
+        (12, 20, None, "--num_samples 10"),
     ],
 )
 def test_too_few_pictures_are_counted(samples, photographs, held_out, part):
@@ -203,6 +258,8 @@ def test_digit_features_are_those_of_a_classifier_that_can_read(digit_network):
     classifier = digit_network.classifier
     scores = found @ classifier.coefs_[1] + classifier.intercepts_[1]
     assert (scores.argmax(axis=1) == load_digits().target).mean() > 0.98
+    by_scikit_learn = classifier.predict_proba(digits.reshape(1797, 256) / 255)
+    np.testing.assert_allclose(softmax(scores, axis=1), by_scikit_learn, rtol=1e-4, atol=1e-6)
     np.testing.assert_array_equal(found, evaluation.feature_network("digits").features(digits))
     with pytest.raises(InputError, match="32x32"):
         digit_network.features(np.zeros((2, 32, 32, 1), np.uint8))
@@ -250,6 +307,10 @@ def test_inception_without_its_weights_is_one_line(monkeypatch):
     monkeypatch.setattr(keras.applications, "InceptionV3", offline)
     with pytest.raises(InputError, match="URL fetch failure\\); the features 'faces'"):
         evaluation.feature_network("inception")
+
+
+def test_every_kind_of_features_is_the_default_of_some_dataset():
+    assert set(evaluation.DEFAULT_FEATURES.values()) == set(evaluation.FEATURES)
 
 
 def test_unknown_features_are_named():

@@ -315,6 +315,21 @@ def test_last_step_adds_no_noise_and_asks_for_none(sampler, options):
     assert asked == list(range(9))
 
 
+def test_ddim_without_noise_asks_for_none():
+    asked = []
+    ddim_sample(probe_network, SCHEDULE, PROBE, num_steps=3, eta=0.0, noise_fn=asked.append)
+    assert asked == []
+
+
+def test_arrays_of_double_precision_are_sampled_from_in_single():
+    def sample(kind):
+        noise = PROBE_NOISE.astype(kind)
+        return numpy(ddpm_sample(probe_network, SCHEDULE, PROBE.astype(kind), num_steps=3, noise_fn=lambda k: noise))
+
+    assert sample("float64").dtype == np.float32
+    assert np.array_equal(sample("float64"), sample("float32"))
+
+
 @pytest.mark.parametrize("sampler", [ddim_sample, dpm_solver_pp_sample])
 def test_clipping_keeps_a_network_that_predicts_nothing_in_range(sampler):
     x_T = np.random.default_rng(0).standard_normal((2, 4, 4, 1)).astype("float32")

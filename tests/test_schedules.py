@@ -90,7 +90,14 @@ def test_impossible_betas_are_refused(betas):
         NoiseSchedule(np.array(betas))
 
 
+def test_one_step_is_a_schedule_too():
+    assert linear_schedule(1).betas.tolist() == [1e-4]
+    # One step goes through the whole curve, to an alpha_bar of 0: its beta of 1 is cut.
+    assert cosine_schedule(1).betas.tolist() == sigmoid_schedule(1).betas.tolist() == [0.999]
+
+
 def test_schedules_are_found_by_name():
+    assert np.array_equal(build_schedule().betas, np.linspace(1e-4, 0.02, 1000))  # Ho et al. (2020), section 4
     assert np.array_equal(build_schedule("linear", 10, 0.1, 0.2).betas, np.linspace(0.1, 0.2, 10))
     assert np.array_equal(build_schedule("cosine", 10).betas, cosine_schedule(10).betas)
     assert np.array_equal(build_schedule("sigmoid", 10).betas, sigmoid_schedule(10).betas)

@@ -97,6 +97,20 @@ def test_two_calls_draw_different_noise_and_two_runs_the_same():
     assert not np.array_equal(first, numpy(new_trainer(TINY.replace(train={"seed": 6}))(x_0)[1]))
 
 
+def test_dropout_differs_from_layer_to_layer_step_to_step_and_run_to_run_and_repeats_in_a_resumed_run():
+    def masks(trainer):
+        trainer.restore_randomness()
+        dropouts = [layer for layer in trainer.network._flatten_layers() if isinstance(layer, keras.layers.Dropout)]
+        return [numpy(layer(np.ones((1, 200), "float32"), training=True)).tobytes() for layer in dropouts]
+
+    trainer, other = (new_trainer(TINY.replace(unet={"dropout": 0.5}, train={"seed": seed})) for seed in (5, 15))
+    first = masks(trainer)
+    assert masks(trainer) == first
+    trainer.global_step.assign_add(1)
+    drawn = [*first, *masks(trainer), *masks(other)]
+    assert len(first) == 4 and len(set(drawn)) == len(drawn)  # two of 200 alike: once in 2^200
+
+
 @pytest.mark.slow
 def test_average_follows_its_recursion_with_warm_up():
     trainer = new_trainer()
@@ -206,7 +220,7 @@ def test_a_loss_that_is_no_number_stops_the_run(tmp_path):
     weights = trainer.network.get_weights()
     trainer.network.set_weights([np.full_like(w, np.nan) for w in weights])
     before = signal.getsignal(signal.SIGINT)
-    with pytest.raises(InputError, match="loss is nan in epoch 1"):
+    with pytest.raises(InputError, match="loss is nan in epoch 1, after step 3: no earlier state"):
         training.fit_run(trainer, IMAGES, callbacks(tmp_path / "run"), verbose=0)
     assert signal.getsignal(signal.SIGINT) is before, "Ctrl-C stays without effect in a notebook"
     assert not list((tmp_path / "run").glob("*.keras")), "a broken state was saved"
@@ -226,6 +240,18 @@ def test_images_that_do_not_fit_the_run_are_refused_by_the_library_too():
     for settings in ({"keep": 0}, {"every": 0}):
         with pytest.raises(InputError, match="must be at least 1"):
             checkpoints.SaveCheckpoints("nowhere", 3, **settings)
+    with pytest.raises(InputError, match="must be at least 1"):
+        training.SampleGrid("nowhere", 3, num_images=0)
+
+
+@pytest.mark.parametrize("name", ["max_epochs", "max_steps_per_epoch"])
+def test_a_limit_of_keras_is_refused(monkeypatch, name):
+    """Under the first a run would never end, and under the second its epochs would be none."""
+    monkeypatch.setattr(keras.config, name, lambda: 1, raising=False)
+    with pytest.raises(InputError, match=f"unset KERAS_{name.upper()}"):
+        training.fit_run(new_trainer(), IMAGES, verbose=0)
+    monkeypatch.delattr(keras.config, name)  # as in Keras 3.8
+    training._refuse_limits_of_keras()
 
 
 @pytest.mark.slow

@@ -63,9 +63,17 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"\nddpm {flags.command}: " + ", ".join(["interrupted", *interrupt.args]), file=sys.stderr)
         return conventions.INTERRUPTED
     except Exception as error:
-        # Every backend has its own class for a full memory, so the message decides.
-        if not re.search("out of memory|OOM|RESOURCE_EXHAUSTED", f"{type(error).__name__} {error}", re.IGNORECASE):
+        # Every backend has its own class for a full memory, so the message decides; NumPy's is a MemoryError.
+        full = "out of memory|OOM|RESOURCE_EXHAUSTED|MemoryError"
+        if not re.search(full, f"{type(error).__name__} {error}", re.IGNORECASE):
             raise
-        print(f"ddpm {flags.command}: error: out of memory; try a smaller --batch_size", file=sys.stderr)
+        print(f"ddpm {flags.command}: error: out of memory; {_to_need_less(flags)}", file=sys.stderr)
         return conventions.BAD_INPUT
     return 0
+
+
+def _to_need_less(flags):
+    """Advise what the command takes: a run that goes on keeps its batch size, and not every command has one."""
+    if getattr(flags, "resume", None):
+        return "end other programs, or start a new run with a smaller --batch_size"
+    return "try a smaller --batch_size" if hasattr(flags, "batch_size") else "end other programs"

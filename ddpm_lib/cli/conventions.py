@@ -202,13 +202,13 @@ def new_folder(path):
 
 @contextlib.contextmanager
 def sole_user(folder):
-    """Hold a folder for the time of a `with` statement; the system lets go of it when a process dies.
+    """Hold a folder for the time of a `with` statement, and lend it; the system lets go of it when a process dies.
 
     Raises:
         InputError: if another process holds it.
     """
     if fcntl is None:
-        yield
+        yield folder
         return
     handle = os.open(folder, os.O_RDONLY)
     try:
@@ -218,7 +218,7 @@ def sole_user(folder):
             raise InputError(f"another run is writing to {folder}: wait for it, or name another --out") from None
         except OSError:  # a file system without locks, as a mounted Drive
             pass
-        yield
+        yield folder
     finally:
         os.close(handle)
 

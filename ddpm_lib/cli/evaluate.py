@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import zipfile
+import pathlib
 
 from ddpm_lib.cli.conventions import (
     COUNT,
@@ -18,9 +18,10 @@ from ddpm_lib.cli.conventions import (
     path,
     refuse_to_write_over,
     save_samples,
+    sole_user,
 )
 from ddpm_lib.config import DEFAULT_PRESETS, PRESETS, DataConfig, InputError
-from ddpm_lib.files import whole_or_not_at_all
+from ddpm_lib.files import unpacked_size, whole_or_not_at_all
 
 HELP = "measure how far generated pictures are from photographs"
 MOST = 1000  # samples when --num_samples is not given, or as many as the photographs allow
@@ -56,7 +57,7 @@ def run(flags):
     if not (flags.model or flags.samples):
         raise InputError("name what to evaluate with --model or --samples")
     check_sampler_flags(flags)
-    refuse_to_write_over(flags, "evaluation.*", *([] if flags.samples else ["samples.*"]))
+    _refuse_to_write_over(flags)
     hardware.enable_memory_growth()
     samples = _read_samples(flags.samples, flags.num_samples) if flags.samples else None
     config = checkpoints.read_config(flags.model) if flags.model else None
@@ -79,42 +80,55 @@ def run(flags):
     network = evaluation.feature_network(name)
     evaluation.check_faces(photographs, network)
     model = checkpoints.load(flags.model) if flags.model else None
-    folder = make_folder(flags.out)
+    with sole_user(make_folder(flags.out)) as folder:
+        _refuse_to_write_over(flags)  # what another process has measured meanwhile
+        if samples is None:
+            samples = _draw(model, sampler, options, num_samples, flags.batch_size)
+            save_samples(folder, samples, range(num_samples))
+        images.save_png(folder / "evaluation.png", images.make_grid(samples[:64]), max(1, 128 // size))
+        facts = data.describe(photographs)
+        about = {
+            "model": flags.model,
+            "model_step": model.step if model else None,
+            **how,
+            "seeds": f"0 to {num_samples - 1}",
+            "enlarged_from": size if size < unet.image_size else None,
+            "dataset": flags.dataset,
+            **facts,
+            "trained_on_these": _trained_on(flags, config, facts, unet) if config else None,
+        }
+        if about["enlarged_from"]:
+            print(f"samples of {size}x{size} are enlarged to {unet.image_size}x{unet.image_size} (Lanczos)")
+            samples = images.resize(samples, unet.image_size)
+        result = about | evaluation.judge(samples, photographs, network, held_out=held_out, progress=True)
+        text = f"{_headline(result, network)}\n\n{evaluation.table(result)}\n\n{_fine_print(result)}\n"
+        for name, content in [("evaluation.json", json.dumps(result, indent=1) + "\n"), ("evaluation.txt", text)]:
+            with whole_or_not_at_all(folder / name) as temporary:
+                temporary.write_text(content)
+        print(f"\n{text}\nwrote " + ", ".join(str(folder / f"evaluation.{ending}") for ending in ("json", "txt")))
 
-    if samples is None:
-        samples = _draw(model, sampler, options, num_samples, flags.batch_size)
-        save_samples(folder, samples, range(num_samples))
-    images.save_png(folder / "evaluation.png", images.make_grid(samples[:64]), max(1, 128 // size))
-    facts = data.describe(photographs)
-    about = {
-        "model": flags.model,
-        "model_step": model.step if model else None,
-        **how,
-        "seeds": f"0 to {num_samples - 1}",
-        "enlarged_from": size if size < unet.image_size else None,
-        "dataset": flags.dataset,
-        **facts,
-        "trained_on_these": _trained_on(flags, config, facts, unet) if config else None,
-    }
-    if about["enlarged_from"]:
-        print(f"samples of {size}x{size} are enlarged to {unet.image_size}x{unet.image_size} (Lanczos)")
-        samples = images.resize(samples, unet.image_size)
-    result = about | evaluation.judge(samples, photographs, network, held_out=held_out, progress=True)
-    text = f"{_headline(result, network)}\n\n{evaluation.table(result)}\n\n{_fine_print(result)}\n"
-    for name, content in [("evaluation.json", json.dumps(result, indent=1) + "\n"), ("evaluation.txt", text)]:
-        with whole_or_not_at_all(folder / name) as temporary:
-            temporary.write_text(content)
-    print(f"\n{text}\nwrote " + ", ".join(str(folder / f"evaluation.{ending}") for ending in ("json", "txt")))
+
+def _refuse_to_write_over(flags):
+    refuse_to_write_over(flags, "evaluation.*", *([] if flags.samples else ["samples.*"]))
 
 
 def _read_samples(path, num_samples):
     import numpy as np
 
+    from ddpm_lib.data.pictures import reason
+
+    if not pathlib.Path(path).is_file():  # a pipe might never end
+        raise InputError(f"there is no file {path}")
     try:
+        size, unpacked = pathlib.Path(path).stat().st_size, unpacked_size(path)
+        if unpacked > 2**28 + 20 * size:  # pictures are seldom packed to a tenth
+            raise ValueError(f"its {size:,} bytes unpack to {unpacked:,}")
         with np.load(path) as arrays:
             images, seeds = arrays["images"], arrays.get("seeds")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path} is not an .npz file with the array images, as `ddpm generate` writes it") from error
+    except Exception as error:  # whatever a damaged archive leads to
+        raise InputError(
+            f"{path} is not an .npz file with the array images, as `ddpm generate` writes it: {reason(error)}"
+        ) from error
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] not in (1, 3):
         raise InputError(f"images in {path} must be uint8 (N, H, W, 1 or 3), found {images.dtype} {images.shape}")
     if images.shape[1] != images.shape[2]:

@@ -19,6 +19,7 @@ from ddpm_lib.cli.conventions import (
     path,
     refuse_to_write_over,
     save_samples,
+    sole_user,
 )
 from ddpm_lib.config import InputError
 
@@ -45,24 +46,33 @@ def add_flags(parser):
 def run(flags):
     """Draw the images and write them as a grid and as an array."""
     import_keras()
-    import numpy as np
-    from tqdm import tqdm
-
-    from ddpm_lib import checkpoints, hardware, images, sampling
+    from ddpm_lib import checkpoints, hardware
 
     check_sampler_flags(flags)
     hardware.enable_memory_growth()
     if flags.model is None:
         print(f"no --model given: drawing with the model {DEFAULT_MODEL}, which comes with the project")
     name = flags.model or DEFAULT_MODEL
-    total = checkpoints.read_config(name).diffusion.num_steps
-    sampler, options = chosen_sampler(flags, total)
-    steps = options["num_steps"]
+    config = checkpoints.read_config(name)
+    sampler, options = chosen_sampler(flags, config.diffusion.num_steps)
     # All that can be wrong is named before anything is written.
+    if config.unet.channels not in (1, 3):
+        raise InputError(f"{name} draws {config.unet.channels} channels: a picture to look at has 1 (grey) or 3 (RGB)")
     _refuse_bad_out(flags)
     model = checkpoints.load(name)
     folder = make_folder(flags.out) if flags.out else new_folder(DEFAULT_OUT)
+    with sole_user(folder):
+        _refuse_bad_out(flags)  # images that another process has written meanwhile
+        _draw(flags, model, folder, sampler, options)
 
+
+def _draw(flags, model, folder, sampler, options):
+    import numpy as np
+    from tqdm import tqdm
+
+    from ddpm_lib import images, sampling
+
+    steps, total = options["num_steps"], model.config.diffusion.num_steps
     seeds = range(flags.seed, flags.seed + flags.num_samples)
     num_batches = -(-flags.num_samples // flags.batch_size)
     trajectory = Trajectory(total) if flags.trajectory else None
@@ -107,7 +117,7 @@ def _refuse_bad_out(flags):
     folder = pathlib.Path(flags.out)
     if folder.suffix.lower() in (".png", ".jpg", ".jpeg", ".gif", ".webp", ".npz") and not folder.is_dir():
         raise InputError(f"--out {folder} is to be a folder: leave the ending out; samples.png is written into it")
-    refuse_to_write_over(flags, "samples.*")
+    refuse_to_write_over(flags, "samples.*", "seed_*.png", "trajectory.*")
 
 
 class Trajectory:

@@ -24,8 +24,6 @@ from ddpm_lib.cli.conventions import (
 from ddpm_lib.config import DEFAULT_PRESETS, PRECISIONS, PRESETS, InputError, RunConfig
 from ddpm_lib.files import whole_or_not_at_all
 
-# The mean squared error of an answer of zeros is 1, give or take the chance of a short epoch.
-WORSE_THAN_UNTRAINED = 1.2
 LOGICAL = ", which share the processors of this machine: to learn and test with, nothing gets faster"
 HELP = "train a network (without flags: handwritten digits, minutes on a CPU)"
 
@@ -165,6 +163,7 @@ def _train(flags):
 
 def _fit(flags, trainer, folder, images, per_epoch):
     from ddpm_lib import checkpoints, distribution, training
+    from ddpm_lib.stopping import finite_divergence
 
     config = trainer.run
     print(
@@ -197,12 +196,9 @@ def _fit(flags, trainer, folder, images, per_epoch):
         message = _start_again("another process of this run is gone", folder)
         print(f"ddpm train: error: {message}", file=sys.stderr, flush=True)
         os._exit(BAD_INPUT)
+    if diverged := finite_divergence(trainer.rows):
+        raise InputError(f"{diverged}; start a new run with --lr below {config.train.learning_rate:g}")
     loss = trainer.rows[-1]["loss"]
-    if loss > WORSE_THAN_UNTRAINED:
-        raise InputError(
-            f"the run has diverged: its loss is {loss:.4g}, and that of an untrained network is 1; "
-            f"start a new run with --lr below {config.train.learning_rate:g}"
-        )
     last = folder / f"unet_epoch_{len(trainer.rows)}.keras"
     if not writes:
         print(f"done: loss {loss:.4f}; process 0 has written the files")
@@ -253,9 +249,11 @@ def _given_train_flags(flags):
 
 
 def _refuse_existing_run(folder):
-    if folder.is_dir() and any(folder.glob("*.keras")):
-        latest = folder / "latest.keras"
-        raise InputError(f"{folder} holds a run already: continue it with --resume {latest}, or name another --out")
+    from ddpm_lib.stopping import newest_file
+
+    # Neither what a killed save left behind, nor a name that it did not come to.
+    if last := newest_file(folder):
+        raise InputError(f"{folder} holds a run already: continue it with --resume {last}, or name another --out")
 
 
 def _is_whole_run(resumed):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from sklearn.datasets import load_digits
 from ddpm_lib.config import DataConfig, InputError, UNetConfig
 from ddpm_lib.data.pictures import reason
 from ddpm_lib.data.preparing import open_prepared, prepare
-from ddpm_lib.files import user_path
+from ddpm_lib.files import unpacked_size, user_path
 
 WHERE_CELEBA_IS = (
     "name the archive img_align_celeba.zip, or the folder it was unpacked to, with --data_dir. It is had from "
@@ -53,7 +52,7 @@ def load_images(
         (N, H, W, C) uint8; C is 1 for digits and Fashion-MNIST, and 3 for the others.
 
     Raises:
-        InputError: if the dataset is unknown, is not at hand, or does not fit the network.
+        InputError: if the dataset is not at hand, or does not fit the network.
     """
     if data.dataset == "digits":
         _check_fit(data, unet, image_size=16, channels=1)
@@ -61,8 +60,6 @@ def load_images(
     if data.dataset == "fashion_mnist":
         _check_fit(data, unet, image_size=32, channels=1)
         return np.pad(_fashion_mnist(data.data_dir), ((0, 0), (2, 2), (2, 2)))[..., None]
-    if data.dataset not in ("celeba", "folder"):
-        raise InputError(f"unknown dataset {data.dataset!r}: choose digits, fashion_mnist, celeba or folder")
     _check_fit(data, unet, image_size=unet.image_size, channels=3)
     if data.data_dir is None and data.dataset == "celeba":
         raise InputError(f"CelebA is not included: {WHERE_CELEBA_IS}")
@@ -128,11 +125,10 @@ def _fashion_mnist(data_dir):
     path = user_path(data_dir)
     path = path / "fashion_mnist.npz" if path.is_dir() else path
     if not path.is_file():
-        raise InputError(f"there is no file {path}")
+        raise InputError(f"there is no file {path}: name a copy of fashion_mnist.npz, or its folder, with --data_dir")
     try:
-        with zipfile.ZipFile(path) as archive:
-            if sum(member.file_size for member in archive.infolist()) > 2**28:  # it has 55 MB
-                raise ValueError("too large")
+        if unpacked_size(path) > 2**28:  # it has 55 MB
+            raise ValueError("too large")
         with np.load(path) as arrays:
             images = arrays["x_train"]
     except Exception as error:  # whatever a damaged archive leads to

@@ -114,7 +114,12 @@ def _in_archive(path, resources):
         ) from error
     files = [member for member in archive.infolist() if not member.is_dir()]
     members = {member.filename: member for member in files if _is_image(member.filename)}
-    ignored = Counter(_kind(member.filename) for member in files if member.filename not in members)
+    # An archive may hold a name twice: the last one counts, as when it is unpacked.
+    ignored = Counter(
+        "of a name that comes again" if member.filename in members else _kind(member.filename)
+        for member in files
+        if member is not members.get(member.filename)
+    )
     lock = threading.Lock()  # the threads share one open archive
 
     def read(name):

@@ -94,12 +94,12 @@ def prepare(
         }
         key = hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:12]
         path = cache / f"{source.stem}-{image_size}px-{key}.json"
-        if _reusable(path):
+        if _reusable(path, pictures):
             return path
         try:
             cache.mkdir(parents=True, exist_ok=True)
             resources.enter_context(_sole_writer(cache))
-            if _reusable(path):  # another process may have made it while this one waited
+            if _reusable(path, pictures):  # another process may have made it while this one waited
                 return path
             with _written_whole(path.with_suffix(".npy")) as file:
                 result = _write_array(file, pictures, image_size, crop, max_bad_fraction, progress)
@@ -218,7 +218,7 @@ def _judge(skipped, num_files, max_bad_fraction):
         _say("  ... all are named in the description")
 
 
-def _reusable(path):
+def _reusable(path, pictures):
     if not path.exists():
         return False
     try:
@@ -227,7 +227,7 @@ def _reusable(path):
         _say(f"Preparing again: {error}")
         return False
     description = json.loads(path.read_text())
-    left_out = f"{len(description['skipped'])} skipped, {description['num_ignored_files']} other files ignored"
+    left_out = f"{len(description['skipped'])} skipped, ignored {pictures.describe_ignored()}"
     _say(f"Using {description['count']:,} images prepared before ({left_out}): {path}")
     return True
 
@@ -242,7 +242,7 @@ def _sole_writer(cache):
             except BlockingIOError:
                 _say(f"Waiting for another preparation in {cache}")
                 fcntl.flock(file, fcntl.LOCK_EX)
-        for leftover in cache.glob("*.partial"):  # of preparations that were killed
+        for leftover in cache.glob("*px-*.partial"):  # of preparations that were killed, and nobody else's
             leftover.unlink()
         yield
 

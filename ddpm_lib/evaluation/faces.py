@@ -24,6 +24,9 @@ SMALLEST_FACE, SHRINK = 20, 0.709  # pixels; each size looked for is 1 / SHRINK 
 THRESHOLDS = (0.6, 0.7, 0.8)  # least certainty of the three networks, as in the package
 OVERLAP = 0.7  # of two windows, above which only the more certain one is kept
 BATCH = 256  # pictures, or windows, at a time
+# Keras would take both from the user's keras.json.
+DTYPE = {"dtype": "float32"}
+FORMAT = {"data_format": "channels_last", **DTYPE}
 
 
 class FaceNetworks:
@@ -173,37 +176,45 @@ def _most_certain(owners, boxes, scores):
 
 
 def _propose():
-    image = layers.Input((None, None, 3))
-    x = layers.MaxPooling2D(2, padding="same")(_convolved(image, 10, 3))
+    image = layers.Input((None, None, 3), **DTYPE)
+    x = _pooled(_convolved(image, 10, 3), 2, "same")
     x = _convolved(_convolved(x, 16, 3), 32, 3)
-    return keras.Model(image, [layers.Conv2D(4, 1)(x), layers.Conv2D(2, 1, activation="softmax")(x)])
+    offsets, classes = layers.Conv2D(4, 1, **FORMAT), layers.Conv2D(2, 1, activation="softmax", **FORMAT)
+    return keras.Model(image, [offsets(x), classes(x)])
 
 
 def _refine():
-    image = layers.Input((24, 24, 3))
-    x = layers.MaxPooling2D(3, 2, padding="same")(_convolved(image, 28, 3))
-    x = layers.MaxPooling2D(3, 2)(_convolved(x, 48, 3))
+    image = layers.Input((24, 24, 3), **DTYPE)
+    x = _pooled(_convolved(image, 28, 3), 3, "same")
+    x = _pooled(_convolved(x, 48, 3), 3)
     x = _described(_convolved(x, 64, 2), 128)
-    return keras.Model(image, [layers.Dense(4)(x), layers.Dense(2, activation="softmax")(x)])
+    return keras.Model(image, [_dense(4)(x), _dense(2, "softmax")(x)])
 
 
 def _decide():
-    image = layers.Input((48, 48, 3))
-    x = layers.MaxPooling2D(3, 2, padding="same")(_convolved(image, 32, 3))
-    x = layers.MaxPooling2D(3, 2)(_convolved(x, 64, 3))
-    x = layers.MaxPooling2D(2, padding="same")(_convolved(x, 64, 3))
+    image = layers.Input((48, 48, 3), **DTYPE)
+    x = _pooled(_convolved(image, 32, 3), 3, "same")
+    x = _pooled(_convolved(x, 64, 3), 3)
+    x = _pooled(_convolved(x, 64, 3), 2, "same")
     x = _described(_convolved(x, 128, 2), 256)
-    outputs = [layers.Dense(4)(x), layers.Dense(10)(x), layers.Dense(2, activation="softmax")(x)]
-    return keras.Model(image, outputs)
+    return keras.Model(image, [_dense(4)(x), _dense(10)(x), _dense(2, "softmax")(x)])
 
 
 def _convolved(x, width, size):
-    return layers.PReLU(shared_axes=[1, 2])(layers.Conv2D(width, size)(x))
+    return layers.PReLU(shared_axes=[1, 2], **DTYPE)(layers.Conv2D(width, size, **FORMAT)(x))
+
+
+def _pooled(x, size, padding="valid"):
+    return layers.MaxPooling2D(size, 2, padding, **FORMAT)(x)
+
+
+def _dense(width, activation=None):
+    return layers.Dense(width, activation, **DTYPE)
 
 
 def _described(x, width):
-    x = layers.Flatten()(layers.Permute((2, 1, 3))(x))  # the weights were trained with columns first
-    return layers.PReLU(name="hidden")(layers.Dense(width)(x))
+    x = layers.Permute((2, 1, 3), **DTYPE)(x)  # the weights were trained with columns first
+    return layers.PReLU(name="hidden", **DTYPE)(_dense(width)(layers.Flatten(**FORMAT)(x)))
 
 
 def _weights_folder():

@@ -6,6 +6,8 @@ by different ones, or from pictures of different sizes, are not comparable.
 
 from __future__ import annotations
 
+import contextlib
+
 import keras
 import numpy as np
 from PIL import Image
@@ -73,7 +75,8 @@ class Inception:
 
     def __init__(self):
         try:
-            self.network = keras.applications.InceptionV3(include_top=False, pooling="avg", weights="imagenet")
+            with _keras_own_settings():
+                self.network = keras.applications.InceptionV3(include_top=False, pooling="avg", weights="imagenet")
         except Exception as error:  # whatever the connection, the server or the disk does
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise InputError(
@@ -112,6 +115,23 @@ def feature_network(name: str):
     if name not in FEATURES:
         raise InputError(f"unknown features {name!r}: choose one of {', '.join(FEATURES)}")
     return FEATURES[name]()
+
+
+@contextlib.contextmanager
+def _keras_own_settings():
+    """Put Keras's own settings in the place of the user's: its ready-made networks can be told none of them."""
+    before = keras.config.image_data_format(), keras.config.floatx(), keras.config.dtype_policy()
+    try:
+        _set_keras("channels_last", "float32", "float32")
+        yield
+    finally:
+        _set_keras(*before)
+
+
+def _set_keras(data_format, floatx, policy):
+    keras.config.set_image_data_format(data_format)
+    keras.config.set_floatx(floatx)
+    keras.config.set_dtype_policy(policy)
 
 
 def _rows(images):

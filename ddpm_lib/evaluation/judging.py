@@ -103,6 +103,8 @@ def judge(
 
 def check_counts(num_samples: int, num_photographs: int) -> None:
     """Raise InputError, saying how many there are and may be, if so many samples and photographs cannot be compared."""
+    if num_photographs < 2 * LEAST:
+        raise InputError(f"{num_photographs} photographs are too few to say anything: at least {2 * LEAST} are needed")
     if num_samples < LEAST:
         raise InputError(f"{num_samples} samples are too few to say anything: at least {LEAST} are needed")
     if num_photographs < 2 * num_samples:

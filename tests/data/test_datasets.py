@@ -75,6 +75,12 @@ def test_failed_download_is_one_clear_line(monkeypatch):
     assert "\n" not in str(caught.value)
 
 
+def test_a_lost_fashion_mnist_is_to_be_named_with_a_flag(tmp_path):
+    for path in (tmp_path, tmp_path / "fashion_mnist.npz"):
+        with pytest.raises(InputError, match=rf"no file {tmp_path}/fashion_mnist.npz: name .* with --data_dir$"):
+            load_images(DataConfig("fashion_mnist", str(path)), FASHION)
+
+
 def test_download_is_used_where_no_folder_is_named(monkeypatch):
     images = np.ones((2, 28, 28), np.uint8)
     monkeypatch.setattr(keras.datasets.fashion_mnist, "load_data", lambda: ((images, None), (None, None)))
@@ -98,7 +104,6 @@ def test_folders_of_pictures_are_prepared_and_mapped(source, cache, dataset):
             r"CelebA is not included.*--data_dir.*mmlab.*quota.*jessicali9530/celeba-dataset",
         ),
         (DataConfig("folder"), FACES, "needs --data_dir"),
-        (DataConfig("mnist"), FACES, "unknown dataset 'mnist'"),
         (DataConfig("digits"), FASHION, "digits images are 16x16, but the network expects 32x32"),
         (DataConfig("fashion_mnist"), DIGITS, "fashion_mnist images are 32x32, but the network expects 16x16"),
         (DataConfig("celeba"), FASHION, "celeba images have 3 channels, but the network expects 1"),

@@ -48,7 +48,16 @@ def test_what_is_ignored_is_counted_by_its_ending(source, cache, capsys):
         assert len(prepared(source, cache)) == 2
     first, second = capsys.readouterr().err.split("Prepared 2 images")
     assert first == "Ignored 6 other files: 3 .heic, 1 .txt, 1 hidden, 1 without an ending\n"
-    assert "(0 skipped, 6 other files ignored)" in second
+    assert "(0 skipped, ignored 6 other files: 3 .heic, 1 .txt, 1 hidden, 1 without an ending)" in second
+
+
+def test_a_name_that_an_archive_holds_twice_is_counted(source, cache, tmp_path, capsys):
+    pixels = noise_pictures(source, 2)
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive, pytest.warns(UserWarning, match="Duplicate name"):
+        for name in ("000000.png", "000001.png"):
+            archive.write(source / name, "a.png")
+    np.testing.assert_array_equal(prepared(tmp_path / "x.zip", cache), pixels[1:])
+    assert "Ignored 1 other files: 1 of a name that comes again" in capsys.readouterr().err
 
 
 # --- what a value means ---

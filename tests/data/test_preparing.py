@@ -51,7 +51,7 @@ def test_the_same_source_and_settings_are_prepared_once(source, cache, capsys, m
         context.setattr(preparing, "load_picture", lambda *_: pytest.fail("a picture was decoded again"))
         context.setattr(preparing, "_sole_writer", lambda *_: pytest.fail("reading needs no right to write"))
         assert prepare(source, 32, cache_dir=cache, progress=False) == first
-    assert "Using 3 images prepared before (0 skipped, 0 other files ignored)" in capsys.readouterr().err
+    assert "Using 3 images prepared before (0 skipped, ignored 0 other files)" in capsys.readouterr().err
     assert prepare(source, 16, cache_dir=cache, progress=False) != first
     assert prepare(source, 32, crop=(0, 0, 32, 32), cache_dir=cache, progress=False) != first
 
@@ -154,8 +154,9 @@ preparing.prepare({str(source)!r}, 32, cache_dir={str(cache)!r}, progress=False)
     assert subprocess.run([sys.executable, "-c", script], stderr=subprocess.DEVNULL).returncode == -signal.SIGKILL
     assert list(cache.glob("*.partial"))
     assert not list(cache.glob("*.json"))
+    (cache / "film.mkv.partial").touch()
     prepared(source, cache, image_size=8)  # any later preparation tidies up
-    assert not list(cache.glob("*.partial"))
+    assert [path.name for path in cache.glob("*.partial")] == ["film.mkv.partial"]  # and leaves alone what is not ours
     np.testing.assert_array_equal(prepared(source, cache), pixels)
 
 

@@ -1,13 +1,15 @@
 """A run that diverges keeps what it had, says so, and its files are neither drawn from nor exported."""
 
 import json
+import os
+import signal
 
 import keras
 import numpy as np
 import pytest
 
-from ddpm_lib import checkpoints, cli, images, training
-from ddpm_lib.config import PRESETS, InputError
+from ddpm_lib import checkpoints, cli, data, images, training
+from ddpm_lib.config import PRESETS, DataConfig, InputError, UNetConfig
 from tests.test_training import IMAGES, TINY, callbacks, new_trainer
 
 
@@ -29,19 +31,36 @@ def spoil(network, value=np.nan):
     network.set_weights(weights)
 
 
+class PressCtrlC(keras.callbacks.Callback):
+    """Does so in the eighth step."""
+
+    def on_train_batch_begin(self, batch, logs=None):
+        if self.model.step == 7:
+            os.kill(os.getpid(), signal.SIGINT)
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("at, seen", [(5, 6), (3, 4)], ids=["at the end of an epoch", "at a save within one"])
-def test_what_is_not_finite_replaces_nothing(tmp_path, at, seen):
+@pytest.mark.parametrize(
+    "others, at, seen, last",
+    [([], 5, 6, 4), ([], 3, 4, 3), ([PressCtrlC()], 7, 8, 6)],
+    ids=["at the end of an epoch", "at a save within one", "on Ctrl-C"],
+)
+def test_what_is_not_finite_replaces_nothing(tmp_path, others, at, seen, last):
     folder = tmp_path / "run"
     trainer = new_trainer()
     with pytest.raises(InputError) as caught:
-        training.fit_run(trainer, IMAGES, [SpoilAt(at), *callbacks(folder, every=4)], verbose=0)
+        training.fit_run(trainer, IMAGES, [*others, SpoilAt(at), *callbacks(folder, every=4)], verbose=0)
     assert trainer.step == seen
+    assert f"after step {seen}" in str(caught.value)
     assert f"the last good file is {folder / 'latest.keras'}" in str(caught.value)
     assert "--lr below 0.01" in str(caught.value) and "\n" not in str(caught.value)
     good = checkpoints.resume(folder / "latest.keras")
-    assert good.step == (4 if at == 5 else 3)
+    assert good.step == last
     assert np.isfinite(np.concatenate([w.ravel() for w in good.network.get_weights()])).all()
+    # What goes on elsewhere and saves nothing there has still the file it comes from.
+    spoil(good.network)
+    with pytest.raises(InputError, match=f"the last good file is {folder / 'latest.keras'}; start"):
+        checkpoints.save(good, tmp_path / "other/latest.keras")
 
 
 def test_a_state_that_is_not_finite_is_not_saved(tmp_path):
@@ -58,13 +77,15 @@ def test_a_state_that_is_not_finite_is_not_saved(tmp_path):
 
 
 @pytest.mark.slow
-def test_files_that_are_not_finite_are_refused(tmp_path):
-    trainer = new_trainer()
+def test_files_that_are_not_finite_are_refused(tmp_path, capsys):
+    digits = data.load_images(DataConfig(), UNetConfig(16, 1))
+    config = TINY.replace(unet={"image_size": 16}, data=data.describe(digits))
+    trainer = new_trainer(config)
     spoil(trainer.ema_network)
     trainer.save(tmp_path / "bad.keras")
     np.savez(
         tmp_path / "bad.npz",
-        about=np.array(json.dumps({"config": TINY.to_dict(), "step": 1, "rows": []}).encode()),
+        about=np.array(json.dumps({"config": config.to_dict(), "step": 1, "rows": []}).encode()),
         **{w.path: keras.ops.convert_to_numpy(w.value) for w in trainer.ema_network.weights},
     )
     for act, name in [
@@ -75,7 +96,23 @@ def test_files_that_are_not_finite_are_refused(tmp_path):
     ]:
         with pytest.raises(InputError, match=rf"{name} is of a run that diverged .* is not finite"):
             act(tmp_path / name)
-    assert not (tmp_path / "out.npz").exists()
+    for command in ("generate --model", "info --model", "train --out new --resume"):
+        command = command.replace("new", str(tmp_path / "new"))
+        assert cli.main([*command.split(), str(tmp_path / "bad.keras")]) == 2
+        assert "bad.keras is of a run that diverged" in capsys.readouterr().err.splitlines()[-1]
+    assert not list(tmp_path.glob("new/*")) and not (tmp_path / "out.npz").exists()
+
+
+def test_samples_that_are_not_finite_are_not_drawn(tmp_path):
+    """The weights may be finite, and yet too large to draw with."""
+    trainer = new_trainer()
+    trainer.global_step.assign(3)
+    spoil(trainer.ema_network)
+    grid = training.SampleGrid(tmp_path, 3, num_images=1)
+    grid.set_model(trainer)
+    with pytest.raises(InputError, match=r"samples are nan in epoch 1, after step 3: no earlier state .*--lr below"):
+        grid.on_epoch_end(0)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.slow
@@ -103,4 +140,11 @@ def test_a_run_that_diverges_and_stays_finite_does_not_end_well(tmp_path, capsys
     printed = capsys.readouterr()
     assert "done" not in printed.out
     assert "--lr below 10" in printed.err.splitlines()[-1]
+    model = ["--model", str(tmp_path / "far/latest.keras")]
+    drawing = ["--steps", "1", "--num_samples", "1", "--out", str(tmp_path / "drawn")]
+    for command in (["info"], ["generate", *drawing], ["export", "--out", str(tmp_path / "far.npz")]):
+        assert cli.main([*command, *model]) == 0
+        lines = capsys.readouterr().err.splitlines()
+        warnings = [line for line in lines if "the run has diverged: its loss is" in line]
+        assert len(warnings) == 1 and warnings[0].startswith(f"{tmp_path / 'far/latest.keras'}: ")
     assert cli.main([*flags, "--lr", "1e-3", "--out", str(tmp_path / "near")]) == 0

@@ -7,9 +7,10 @@ import keras
 import numpy as np
 import pytest
 
-from ddpm_lib import training
+from ddpm_lib import evaluation, training
 from ddpm_lib.cli import conventions
 from ddpm_lib.config import InputError
+from ddpm_lib.evaluation import faces
 from ddpm_lib.sampling import ddim_sample, noise_per_image
 from tests.test_cli import run
 from tests.test_training import IMAGES, TINY, new_trainer
@@ -18,8 +19,13 @@ from tests.test_training import IMAGES, TINY, new_trainer
 @pytest.fixture
 def usual_settings():
     yield
-    keras.config.set_floatx("float32")
-    keras.config.set_image_data_format("channels_last")
+    of_keras_json("float32", "channels_last")
+
+
+def of_keras_json(floatx, data_format):
+    keras.config.set_floatx(floatx)
+    keras.config.set_dtype_policy(floatx)  # it follows floatx until it is first asked for
+    keras.config.set_image_data_format(data_format)
 
 
 def train_and_sample():
@@ -35,11 +41,37 @@ def train_and_sample():
 def test_the_order_of_axes_and_floatx_change_nothing(usual_settings):
     expected = train_and_sample()
     for floatx in ("float16", "float64"):
-        keras.config.set_floatx(floatx)
-        keras.config.set_image_data_format("channels_first")
+        of_keras_json(floatx, "channels_first")
         for ours, theirs in zip(train_and_sample(), expected, strict=True):
             assert ours.dtype == np.float32
             np.testing.assert_array_equal(ours, theirs)
+
+
+def describe_and_find():
+    """What the three networks for faces answer, with weights that are not theirs."""
+    generator, answers = np.random.default_rng(0), []
+    for network, side in [(faces._propose(), 20), (faces._refine(), 24), (faces._decide(), 48)]:
+        weights = [generator.normal(0, 0.1, weight.shape).astype(np.float32) for weight in network.weights]
+        network.set_weights(weights)
+        answers += network.predict_on_batch(generator.uniform(-1, 1, (2, side, side, 3)).astype(np.float32))
+    return answers
+
+
+@pytest.mark.slow
+def test_the_networks_that_measure_take_nothing_from_them_either(usual_settings, monkeypatch):
+    expected = describe_and_find()
+    of_keras_json("float16", "channels_first")
+    for ours, theirs in zip(describe_and_find(), expected, strict=True):
+        assert ours.dtype == np.float32
+        np.testing.assert_array_equal(ours, theirs)
+
+    def settings(**_):
+        return keras.config.floatx(), keras.config.dtype_policy().name, keras.config.image_data_format()
+
+    # Inception-v3 can be told neither.
+    monkeypatch.setattr(keras.applications, "InceptionV3", settings)
+    assert evaluation.feature_network("inception").network == ("float32", "float32", "channels_last")
+    assert settings() == ("float16", "float16", "channels_first")
 
 
 @pytest.mark.slow

@@ -19,10 +19,10 @@ import pytest
 
 from ddpm_lib import checkpoints, cli, images, stopping, training
 from ddpm_lib.cli import conventions
-from ddpm_lib.config import InputError
+from ddpm_lib.config import PRESETS, InputError
 from ddpm_lib.files import CannotWrite, whole_or_not_at_all
-from tests.test_cli import ROOT, TRAIN, WITH_SMALL_NETWORKS
-from tests.test_training import IMAGES, callbacks, new_trainer
+from tests.test_cli import ROOT, SMALL, TRAIN, WITH_SMALL_NETWORKS
+from tests.test_training import IMAGES, TINY, callbacks, new_trainer
 
 
 class AtStep(keras.callbacks.Callback):
@@ -55,6 +55,17 @@ def test_whatever_ends_training_lets_it_finish_the_step_and_save(tmp_path, monke
     finally:
         signal.signal(number, before)
     assert saved == [(2, "latest.keras")]
+
+
+@pytest.mark.slow
+def test_the_command_takes_sigterm_as_ctrl_c(tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(PRESETS, "digits16", PRESETS["digits16"].replace(unet=SMALL))
+    monkeypatch.setattr(
+        training.SampleGrid, "on_train_begin", lambda grid, logs=None: os.kill(os.getpid(), signal.SIGTERM)
+    )
+    assert cli.main([*TRAIN, "--out", str(tmp_path)]) == 130
+    assert capsys.readouterr().err.splitlines()[-1] == "ddpm train: interrupted"
+    assert checkpoints.resume(tmp_path / "latest.keras").step == 1
 
 
 def test_nohup_is_respected():
@@ -120,21 +131,38 @@ def full_disk(folder, monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("cause", ["vanished", "full"])
-def test_a_state_that_cannot_be_saved_is_rescued(tmp_path, monkeypatch, cause):
+def test_a_state_that_cannot_be_saved_is_rescued(tmp_path, monkeypatch, capsys, cause):
     folder = tmp_path / "run"
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.setattr(tempfile, "gettempdir", lambda: str(tmp_path / "elsewhere"))
     act = (lambda: shutil.rmtree(folder)) if cause == "vanished" else (lambda: full_disk(folder, monkeypatch))
+    grid = training.SampleGrid(folder, 3, num_images=1)
     with pytest.raises(CannotWrite) as caught:
-        training.fit_run(new_trainer(), IMAGES, [AtStep(1, act), *callbacks(folder)], verbose=0)
-    rescue = tmp_path / "elsewhere/rescued_step_3.keras"
+        training.fit_run(new_trainer(), IMAGES, [AtStep(1, act), grid, *callbacks(folder)], verbose=0)
+    [rescue] = tmp_path.glob("elsewhere/*/rescued_step_3.keras")
     reason = {"vanished": "No such file or directory", "full": "No space left on device"}[cause]
     assert str(caught.value) == (
         f"cannot write {folder}/unet_epoch_1.keras: {reason}; the state was saved to {rescue}: "
         f"go on with --resume {rescue} and another --out"
     )
+    assert capsys.readouterr().err.splitlines() == [
+        f"the samples were not written: cannot write {folder}/samples/epoch_1.png: {reason}",
+        f"the history was not written: cannot write {folder}/history.csv: {reason}",
+    ]
     trainer = checkpoints.resume(rescue)  # the advice is followed
     assert trainer.step == 3 and len(trainer.rows) == 1
+
+
+def test_two_states_rescued_at_one_step_are_two_files(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "gettempdir", lambda: str(tmp_path))
+    for seed in (5, 6):
+        saver = checkpoints.SaveCheckpoints(tmp_path / "gone", 3)
+        saver.set_model(new_trainer(TINY.replace(train={"seed": seed})))
+        saver.on_train_begin()
+        with pytest.raises(CannotWrite, match="the state was saved to"):
+            saver.on_epoch_end(0)
+    rescued = tmp_path.glob("*/rescued_step_0.keras")
+    assert sorted(checkpoints.read_config(path).train.seed for path in rescued) == [5, 6]
 
 
 @pytest.mark.slow
@@ -151,24 +179,42 @@ def test_where_nothing_can_be_saved_the_last_whole_state_is_named(tmp_path, monk
 
 
 @pytest.mark.parametrize(
-    "write",
+    "name, write",
     [
-        lambda path: images.save_png(path, np.zeros((2, 2, 1), np.uint8)),
-        lambda path: images.save_gif(path, [np.zeros((2, 2, 1), np.uint8)] * 2),
-        lambda path: images.save_strip(path, [np.zeros((2, 2, 1), np.uint8)], ["x"]),
-        lambda path: checkpoints.save(new_trainer(), path),
+        ("x.png", lambda path: images.save_png(path, np.zeros((2, 2, 1), np.uint8))),
+        ("x.gif", lambda path: images.save_gif(path, [np.zeros((2, 2, 1), np.uint8)] * 2)),
+        ("x.png", lambda path: images.save_strip(path, [np.zeros((2, 2, 1), np.uint8)], ["x"])),
+        ("x.keras", lambda path: checkpoints.save(new_trainer(), path)),
+        ("samples.npz", lambda path: conventions.save_samples(path.parent, np.zeros((1, 2, 2, 1), np.uint8), [0])),
+        pytest.param("x.npz", lambda path: checkpoints.export("digits", path), marks=pytest.mark.slow),
     ],
 )
-def test_a_full_disk_leaves_the_old_file_and_no_half_one(tmp_path, monkeypatch, write):
-    path = tmp_path / "x.keras"
+def test_a_full_disk_leaves_the_old_file_and_no_half_one(tmp_path, monkeypatch, name, write):
+    path = tmp_path / name
     path.write_bytes(b"old")
     with monkeypatch.context() as context:
         full_disk(tmp_path, context)
         with pytest.raises(CannotWrite, match=f"cannot write {path}: No space left on device"):
             write(path)
-    assert path.read_bytes() == b"old" and [file.name for file in tmp_path.iterdir()] == ["x.keras"]
+    assert path.read_bytes() == b"old" and [file.name for file in tmp_path.iterdir()] == [name]
     write(path)
     assert path.read_bytes() != b"old"
+
+
+def test_no_room_to_unpack_a_checkpoint_is_one_line(tmp_path, monkeypatch, capsys):
+    checkpoints.save(new_trainer(), tmp_path / "x.keras")
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+
+    def refuse(path, content):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(pathlib.Path, "write_bytes", refuse)
+    assert cli.main(["info", "--model", str(tmp_path / "x.keras")]) == 2
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert f"cannot unpack {tmp_path}/x.keras where temporary files go (No space left on device)" in line
+    assert line.endswith("name another folder with TMPDIR") and "Errno" not in line
+    assert not list((tmp_path / "temporary").iterdir())
 
 
 def test_a_folder_in_the_place_of_a_file_is_named(tmp_path, capsys):

@@ -2,14 +2,16 @@
 
 import pathlib
 
+import numpy as np
 import pytest
 
 import ddpm_lib
-from ddpm_lib import checkpoints, cli
+from ddpm_lib import checkpoints, cli, images, training
 from ddpm_lib.cli import conventions
 from ddpm_lib.config import InputError
 from ddpm_lib.data import prepare
 from ddpm_lib.files import user_path
+from tests.test_training import new_trainer
 
 
 def path_flags():
@@ -64,3 +66,29 @@ def test_the_library_follows_the_rule(tmp_path, monkeypatch):
             act("~/nothing.keras")
     with pytest.raises(InputError, match="zero byte"):
         prepare("a\0b")
+    trainer, pixel = new_trainer(), np.zeros((1, 1, 1), np.uint8)
+    for write in (
+        lambda path: checkpoints.save(trainer, path),
+        lambda path: checkpoints.SaveCheckpoints(path, 3),
+        lambda path: training.History(path, 3),
+        lambda path: training.SampleGrid(path, 3),
+        lambda path: training.write_history(path, []),
+        lambda path: images.save_png(path, pixel),
+        lambda path: images.save_gif(path, [pixel]),
+        lambda path: images.save_strip(path, [pixel], ["x"]),
+    ):
+        with pytest.raises(InputError, match="a path is empty"):
+            write("")
+        with pytest.raises(InputError, match="no home folder ~nosuchuser"):
+            write("~nosuchuser/x.keras")
+    images.save_png("~/x.png", pixel)
+    assert (tmp_path / "x.png").is_file()
+    assert training.History("~/run", 3).folder == checkpoints.SaveCheckpoints("~/run", 3).folder == tmp_path / "run"
+
+
+def test_a_file_may_begin_with_a_tilde(tmp_path, monkeypatch):
+    """The way to name it that the message gives is followed."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError) as caught:
+        user_path("~nosuchuser/x")
+    assert user_path(str(caught.value).split()[-1]) == tmp_path / "~nosuchuser/x"

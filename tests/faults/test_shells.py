@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from tests.test_cli import ROOT
@@ -48,3 +49,12 @@ def test_a_reader_that_has_seen_enough_is_no_error():
     result = shell("| head -1; exit ${PIPESTATUS[0]}", body)
     assert result.stdout == "0\n" and result.stderr == ""
     assert result.returncode == 141
+
+
+@pytest.mark.slow
+def test_generate_draws_with_standard_error_closed(tmp_path):
+    command = "generate.py --model digits --num_samples 1 --steps 1"
+    line = f'"{sys.executable}" {command} --out "{tmp_path}/out" 2>&-'
+    result = subprocess.run(["bash", "-c", line], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    assert result.returncode == 0 and "wrote" in result.stdout
+    assert len(np.load(tmp_path / "out/samples.npz")["images"]) == 1

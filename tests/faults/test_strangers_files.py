@@ -62,6 +62,8 @@ FORGERIES = {
     "half a step": setting("diffusion", num_steps=1.5),
     "beta of text": setting("diffusion", beta_start="x"),
     "beta above one": setting("diffusion", beta_end=2.0),
+    "so many steps that nothing is left": setting("diffusion", num_steps=100_000),
+    "betas that leave nothing": setting("diffusion", beta_start=0.9),
     "unknown schedule": setting("diffusion", kind="x"),
     "no levels": setting("unet", widths=[]),
     "a million blocks": setting("unet", blocks_per_level=10**6),
@@ -69,7 +71,12 @@ FORGERIES = {
     "large embedding": setting("unet", time_dim=60_000),
     "wide levels": setting("unet", widths=[16_384]),
     "huge attention": setting("unet", attention_dim=65_536),
+    "huge patches": setting("unet", image_size=1024, patch=1024),
     "image of nothing": setting("unet", image_size=None),
+    "preset that is a path": lambda about: about["config"].update(preset="../../x"),
+    "preset that a terminal obeys": lambda about: about["config"].update(preset="\x1b[2J"),
+    "preset with a zero byte": lambda about: about["config"].update(preset="a\0b"),
+    "dataset that a terminal obeys": setting("data", dataset="\x1b[2J"),
     "no batch": setting("train", batch_size=0),
     "unknown precision": setting("train", precision="float1"),
     "rows missing": lambda about: about.pop("rows"),
@@ -89,14 +96,17 @@ FORGERIES = {
 @pytest.mark.parametrize("name", FORGERIES)
 def test_a_forged_file_is_one_line_and_nothing_is_built(good, tmp_path, capsys, nothing_is_built, kind, name):
     path = forged(good, tmp_path, kind, FORGERIES[name])
-    for command in ("generate --model", "info --model", "train --resume", f"export --out {tmp_path}/x.npz --model"):
+    for command in (
+        *("generate --model", "info --model", "train --resume"),
+        *(f"export --out {tmp_path}/x.npz --model", f"evaluate --dataset digits --out {tmp_path}/e --model"),
+    ):
         assert cli.main([*command.split(), str(path)]) == 2, command
         line = capsys.readouterr().err.strip().splitlines()[-1]
-        assert str(path) in line and len(line) < 400
+        assert str(path) in line and len(line) < 400 and line.isprintable()
     assert [file.name for file in tmp_path.iterdir()] == [path.name]
 
 
-@pytest.mark.parametrize("step", [None, "x", -1, 1.5, True])
+@pytest.mark.parametrize("step", [None, "x", -1, 1.5, True, 2**31, 10**30])
 def test_the_step_of_an_exported_file_is_checked(good, tmp_path, step):
     path = forged(good, tmp_path, "npz", lambda about: about.update(step=step))
     with pytest.raises(InputError, match="step must be a whole number"):
@@ -106,8 +116,32 @@ def test_the_step_of_an_exported_file_is_checked(good, tmp_path, step):
 
 
 def test_the_least_number_of_weights_is_never_too_many():
-    for config in (TINY, *(TINY.replace(unet={"widths": widths}) for widths in [(4, 8), (8, 4, 12)])):
+    networks = [{}, {"widths": (4, 8)}, {"widths": (8, 4, 12)}, {"widths": (64,), "patch": 4, "channels": 3}]
+    for config in (TINY.replace(unet=network) for network in networks):
         assert vetting._least_weights(config.unet) < unet.build_unet(config.unet).count_params()
+
+
+def test_channels_that_no_picture_has_are_refused_before_drawing(good, tmp_path, capsys, nothing_is_built):
+    path = forged(good, tmp_path, "npz", setting("unet", channels=5))
+    assert cli.main(["generate", "--model", str(path), "--out", str(tmp_path / "out")]) == 2
+    assert f"{path} draws 5 channels: a picture to look at has 1 (grey) or 3 (RGB)" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", ["data_dir", "cache_dir"])
+@pytest.mark.parametrize("place", ["\ud800", "a\0b", ""])
+def test_a_place_that_cannot_be_is_one_line(good, tmp_path, capsys, nothing_is_built, name, place):
+    data = {"dataset": "folder", "data_dir": str(tmp_path), "cache_dir": str(tmp_path / "cache"), name: place}
+
+    def change(about):
+        about["config"]["data"].update(data)
+        about["config"]["unet"].update(channels=3)
+
+    path = forged(good, tmp_path, "keras", change)
+    assert cli.main(["train", "--resume", str(path)]) == 2
+    line = capsys.readouterr().err.strip().splitlines()[-1]
+    assert ("no file can be named" in line or "a path" in line) and line.isprintable()
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
 
 
 def test_no_code_of_a_files_choosing_runs(good, tmp_path, monkeypatch):
