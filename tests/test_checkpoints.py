@@ -3,6 +3,7 @@
 import json
 import signal
 import time
+import types
 import zipfile
 
 import keras
@@ -123,6 +124,26 @@ def test_a_killed_save_leaves_a_loadable_file(run_folder, processes, tmp_path):
         process.join()
         assert process.exitcode == -signal.SIGKILL
         assert checkpoints.resume(path).step == 15
+
+
+def test_a_state_is_saved_every_few_steps_and_once_at_the_end_of_an_epoch(tmp_path, monkeypatch):
+    saved = []
+
+    def save(trainer, path):
+        saved.append(path.name)
+        path.touch()
+
+    monkeypatch.setattr(checkpoints, "save", save)
+    (tmp_path / ".latest.123.tmp.keras").touch()
+    callback = checkpoints.SaveCheckpoints(tmp_path, per_epoch=4, keep=1, every=2)
+    callback.set_model(types.SimpleNamespace(step=0))
+    callback.on_train_begin()
+    for epoch in range(3):
+        for batch in range(4):
+            callback.on_train_batch_begin(batch)
+        callback.on_epoch_end(epoch)
+    assert saved == [name for n in (1, 2, 3) for name in ("latest.keras", f"unet_epoch_{n}.keras")]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["latest.keras", "unet_epoch_3.keras"]
 
 
 @pytest.mark.slow

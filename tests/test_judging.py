@@ -13,7 +13,7 @@ from scipy.special import softmax
 
 from ddpm_lib import data, evaluation
 from ddpm_lib.config import PRESETS, DataConfig, InputError
-from ddpm_lib.evaluation import frechet_distance, precision_recall
+from ddpm_lib.evaluation import faces, frechet_distance, precision_recall
 from tests.data.sources import REAL_DATA, real
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -329,6 +329,18 @@ def test_a_missing_package_is_named_with_the_line_that_installs_it(monkeypatch, 
 # --- The networks that find faces; their weights come with the packages mtcnn and lz4 ---------------------------------
 
 
+def test_boxes_are_moved_by_shares_of_their_sizes():
+    boxes, offsets = np.array([[10, 20, 30, 60]]), np.array([[0.1, 0.2, -0.1, 0.5]])  # 20 wide, 40 high
+    assert faces._moved(boxes, offsets).tolist() == [[12, 28, 28, 80]]
+
+
+def test_of_boxes_that_overlap_by_more_than_seven_tenths_the_most_certain_stays():
+    boxes = np.array([[5, 0, 15, 10], [5, 0, 15, 8], [5, 0, 15, 6], [5, 0, 15, 8], [105, 0, 115, 10]])
+    owners, scores = np.array([0, 0, 0, 1, 0]), np.array([0.9, 0.8, 0.7, 0.6, 0.95])
+    # Of the first box the second is 0.8, the third 0.6, and the fourth belongs to another picture.
+    assert faces._most_certain(owners, boxes, scores).tolist() == [4, 0, 2, 3]
+
+
 @pytest.fixture(scope="module")
 def face_network():
     pytest.importorskip("lz4")
@@ -376,6 +388,8 @@ def test_a_face_is_found_and_noise_is_none(face_network):
     noise = GENERATOR.integers(0, 256, head.shape, dtype=np.uint8)
     found = face_network.is_face(np.stack([head, elsewhere, noise, head[:, ::-1], np.full_like(head, 128)]))
     assert found.tolist() == [True, False, False, True, False]
+    for alone in (noise, np.full((20, 20, 3), 128, np.uint8)):  # nothing is left for the next network; the least size
+        assert face_network.is_face(alone[None]).tolist() == [False]
     described = face_network.features(np.stack([head, head[:, ::-1], noise]))
     assert described.shape == (3, 256)
     to_mirrored, to_noise = np.linalg.norm(described[1:] - described[0], axis=1)
