@@ -93,12 +93,16 @@ def test_printing_to_a_lost_terminal_is_no_error():
 
 @pytest.mark.slow
 def test_a_lost_terminal_saves(tmp_path):
+    def begin():
+        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests may run under nohup
+
     ours, theirs = pty.openpty()
     command = [sys.executable, "-c", WITH_SMALL_NETWORKS, *TRAIN[1:], "--epochs", "100000", "--out", tmp_path / "run"]
     process = subprocess.Popen(
         [str(part) for part in command],
         **{"cwd": ROOT, "stdin": theirs, "stdout": theirs, "stderr": theirs, "start_new_session": True},
-        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+        preexec_fn=begin,
     )
     os.close(theirs)
     os.set_blocking(ours, False)
