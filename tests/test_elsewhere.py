@@ -45,6 +45,8 @@ def elsewhere(tmp_path_factory):
 def test_a_chapter_runs(chapter, elsewhere, tmp_path):
     [wheel] = elsewhere.glob("*.whl")
     shutil.copy(chapter, tmp_path)
+    # What a chapter fetches by itself where the library was installed from a repository, as on Colab: its results.
+    run("git", "clone", "--quiet", "--depth", "1", ROOT.as_uri(), tmp_path / "course")
     private = ("KERAS_BACKEND", "PYTHONPATH", "MPLBACKEND")
     variables = {name: value for name, value in os.environ.items() if name not in private}
     variables |= {"DDPM_LIB_SPEC": str(wheel), "PIP_CONSTRAINT": str(elsewhere / "versions.txt")}
