@@ -20,7 +20,7 @@ pytestmark = [
 ROOT = pathlib.Path(__file__).parents[1]
 CHAPTERS = sorted((ROOT / "book").glob("[0-9]*.ipynb"))
 # What an image for notebooks has; the first cell of a chapter installs the rest. nbclient runs the notebooks here.
-THERE = ["tensorflow", "matplotlib", "scikit-image", "scikit-learn", "ipywidgets", "ipykernel", "nbclient"]
+THERE = ["tensorflow", "matplotlib", "scikit-image", "scikit-learn", "sympy", "ipywidgets", "ipykernel", "nbclient"]
 
 
 def run(*command, **options):
