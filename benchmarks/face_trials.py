@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import os
 import pathlib
 import signal
@@ -20,14 +19,17 @@ import tempfile
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+from measure.faces import JudgedFaces
+
 import ddpm_lib
-from ddpm_lib import checkpoints, data, evaluation, images, sampling
-from ddpm_lib.config import PRESETS
+from ddpm_lib import checkpoints, images, sampling
+from ddpm_lib.config import PRESETS, InputError
 from ddpm_lib.training import DiffusionTrainer, fit_run
 
 OUT = pathlib.Path(__file__).parents[1] / "data/runs/face_trials"
-NUM_SAMPLES, SAMPLING_STEPS = 500, 50
-# What differs from the preset: v predicted, cosine schedule, patches of 2, no weights of the loss, no attention.
+NUM_SAMPLES = 500
+SAMPLING = {"batch_size": 32, "num_steps": 50, "variance": "posterior"}  # the default of `ddpm generate`
+# What differs from the preset: v, the cosine schedule, patches of 2, no weights of the loss, attention at 8x8 alone.
 ARMS = {
     "preset": {},
     "noise": {"diffusion": {"prediction": "noise"}},
@@ -59,45 +61,23 @@ def main():
     parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS))
     parser.add_argument("--out", type=pathlib.Path, default=OUT)
     flags = parser.parse_args()
-    preset = PRESETS["faces64"].replace(data={"dataset": "celeba", "data_dir": flags.data_dir})
-    pictures, network = data.load_images(preset.data, preset.unet), evaluation.feature_network("faces")
-    flags.out.mkdir(parents=True, exist_ok=True)
-    file = flags.out / "results.json"
-    result = {"minutes": flags.minutes, "num_samples": NUM_SAMPLES, "arms": {}}
-    if file.exists():
-        result = json.loads(file.read_text("utf8"))
-        if result["minutes"] != flags.minutes:
-            parser.error(f"{file} is of arms of {result['minutes']:g} minutes: name another --out, or remove it")
+    if flags.data_dir is None:
+        print("skipped: no photographs are named by --data_dir or DDPM_DATA_DIR")
+        return
+    try:
+        judged = JudgedFaces(flags.out, flags.data_dir, minutes=flags.minutes, num_samples=NUM_SAMPLES)
+    except InputError as error:
+        parser.error(str(error))
+    preset = PRESETS["faces64"]
     for name in flags.arms:
-        if name in result["arms"]:
+        if name in judged:
             continue
-        trainer = train(preset.replace(**ARMS[name]), pictures, 60 * flags.minutes)
+        trainer = train(preset.replace(**ARMS[name]), judged.photographs, 60 * flags.minutes)
         with tempfile.TemporaryDirectory() as folder:
             checkpoints.save(trainer, pathlib.Path(folder) / "arm.keras")
             model = ddpm_lib.load(pathlib.Path(folder) / "arm.keras")
-        drawn = images.to_uint8(
-            sampling.sample_images(
-                model,
-                sampling.ddpm_sample,
-                range(NUM_SAMPLES),
-                batch_size=32,
-                num_steps=SAMPLING_STEPS,
-                variance="posterior",
-            )
-        )
-        judged = evaluation.judge(drawn, pictures, network)
-        result["photographs"] = judged["photographs"]
-        arm = {"images": trainer.step * preset.train.batch_size, **judged["samples"]}
-        result["arms"][name] = arm
-        picture = flags.out / f"{name.replace(', ', '_').replace(' ', '_')}.webp"
-        images.to_pil(images.make_grid(drawn[:16], 16)).save(picture, quality=85, method=6)
-        file.write_text(json.dumps(result, indent=1) + "\n", "utf8")
-        distance = arm["frechet_distance"]
-        print(
-            f"{name}: {arm['images']:,} images, distance {distance['mean']:.3f} ± {distance['std']:.3f}, "
-            f"faces {arm['faces']:.1%}",
-            flush=True,
-        )
+        drawn = sampling.sample_images(model, sampling.ddpm_sample, range(NUM_SAMPLES), **SAMPLING)
+        judged.add(name, images.to_uint8(drawn), images=trainer.step * preset.train.batch_size)
     print(f"wrote {flags.out}")
 
 

@@ -10,15 +10,17 @@ the file of results is not done again, so a command that was stopped goes on whe
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import pathlib
 import time
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+from measure.faces import JudgedFaces
+
 import ddpm_lib
-from ddpm_lib import data, evaluation, images, sampling
+from ddpm_lib import images, sampling
+from ddpm_lib.config import InputError
 
 OUT = pathlib.Path(__file__).parents[1] / "data/runs/faces64/quality_and_speed"
 STEPS = (10, 20, 50, 100, 250, 1000)
@@ -42,39 +44,27 @@ def main():
     parser.add_argument("--samplers", nargs="+", choices=RUNS, default=list(RUNS))
     parser.add_argument("--out", type=pathlib.Path, default=OUT)
     flags = parser.parse_args()
-    model, network = ddpm_lib.load(flags.model), evaluation.feature_network("faces")
-    config = model.config.replace(data={"data_dir": flags.data_dir})
-    photographs = data.load_images(config.data, config.unet)
-    flags.out.mkdir(parents=True, exist_ok=True)
-    file = flags.out / "results.json"
-    result = {"model": flags.model, "model_step": model.step, "num_samples": flags.num_samples, "runs": {}}
-    if file.exists():
-        found = json.loads(file.read_text("utf8"))
-        if {**found, "runs": {}, "photographs": None} != {**result, "photographs": None}:
-            parser.error(f"{file} is of another model or number of samples: name another --out, or remove it")
-        result = found
+    if flags.data_dir is None:
+        print("skipped: no photographs are named by --data_dir or DDPM_DATA_DIR")
+        return
+    try:
+        model = ddpm_lib.load(flags.model)
+        judged = JudgedFaces(
+            flags.out, flags.data_dir, model=flags.model, model_step=model.step, num_samples=flags.num_samples
+        )
+    except InputError as error:
+        parser.error(str(error))
     for num_steps in flags.steps:
-        for name in flags.samplers:
-            if str(num_steps) in result["runs"].get(name, {}):
+        for sampler_name in flags.samplers:
+            name = f"{sampler_name}, {num_steps} steps"
+            if name in judged:
                 continue
-            sampler, options = RUNS[name]
+            sampler, options = RUNS[sampler_name]
             options = options | {"num_steps": num_steps, "batch_size": BATCH}
             sampling.sample_images(model, sampler, range(BATCH), **options | {"num_steps": 2})  # compiles
             began = time.perf_counter()
             drawn = images.to_uint8(sampling.sample_images(model, sampler, range(flags.num_samples), **options))
-            seconds = (time.perf_counter() - began) / flags.num_samples
-            judged = evaluation.judge(drawn, photographs, network)
-            result["photographs"] = judged["photographs"]
-            run = result["runs"].setdefault(name, {})[str(num_steps)] = {"seconds": seconds, **judged["samples"]}
-            picture = flags.out / f"{name.replace(' ', '_')}_{num_steps}.webp"
-            images.to_pil(images.make_grid(drawn[:16], 16)).save(picture, quality=85, method=6)
-            file.write_text(json.dumps(result, indent=1) + "\n", "utf8")
-            distance = run["frechet_distance"]
-            print(
-                f"{num_steps:4d} steps of {name}: {distance['mean']:.3f} ± {distance['std']:.3f}, "
-                f"faces {run['faces']:.1%}, {seconds:.2f} s an image",
-                flush=True,
-            )
+            judged.add(name, drawn, seconds=(time.perf_counter() - began) / flags.num_samples)
     print(f"wrote {flags.out}")
 
 
