@@ -15,7 +15,8 @@ class InputError(ValueError):
     """Something the user gave cannot be used; the message is one line that says what is wrong and what to do."""
 
 
-DATASETS = ("digits", "fashion_mnist", "celeba", "folder")
+# What can be trained on, and the preset for it when --preset is not given.
+DEFAULT_PRESETS = {"digits": "digits16", "fashion_mnist": "fashion32", "celeba": "celeba64", "folder": "celeba64"}
 PREDICTIONS = ("noise", "v")
 SCHEDULES = ("linear", "cosine", "sigmoid")
 PRECISIONS = ("float32", "mixed_float16", "mixed_bfloat16")
@@ -142,7 +143,7 @@ class DiffusionConfig:
 class DataConfig:
     """What the network is trained on."""
 
-    dataset: str = "digits"  # one of DATASETS
+    dataset: str = "digits"  # a key of DEFAULT_PRESETS
     data_dir: str | None = None  # archive or folder, for celeba and folder
     cache_dir: str | None = None  # where prepared images are kept; None: the user's cache folder
     horizontal_flip: bool = False  # mirrored faces are faces; mirrored digits are not digits, nor are most other data
@@ -151,7 +152,7 @@ class DataConfig:
 
     def __post_init__(self):
         _check(self)
-        _check_choice("dataset", self.dataset, DATASETS)
+        _check_choice("dataset", self.dataset, tuple(DEFAULT_PRESETS))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -290,6 +291,3 @@ PRESETS: dict[str, RunConfig] = {
         train=TrainConfig(epochs=10, batch_size=16, learning_rate=2e-4, warmup_steps=1000, ema_decay=0.9999),
     ),
 }
-
-# The preset a dataset is trained with when --preset is not given.
-DEFAULT_PRESETS = {"digits": "digits16", "fashion_mnist": "fashion32", "celeba": "celeba64", "folder": "celeba64"}
