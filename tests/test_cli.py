@@ -40,10 +40,14 @@ def run(*arguments, cwd=ROOT, env=None):
     return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL)
 
 
+def use_small_networks(patch):
+    for name in ("digits16", "faces32", "fashion32"):
+        patch.setitem(config.PRESETS, name, config.PRESETS[name].replace(unet=SMALL))
+
+
 @pytest.fixture(autouse=True)
 def small_networks(monkeypatch):
-    for name in ("digits16", "faces32"):
-        monkeypatch.setitem(config.PRESETS, name, config.PRESETS[name].replace(unet=SMALL))
+    use_small_networks(monkeypatch)
 
 
 @pytest.fixture(scope="module")

@@ -9,11 +9,11 @@ import re
 import numpy as np
 import pytest
 
-from ddpm_lib import checkpoints, cli, config, data, training
+from ddpm_lib import checkpoints, cli, data, training
 from ddpm_lib.config import PRESETS, DataConfig
 from ddpm_lib.files import CannotWrite
 from tests.data.sources import noise_pictures
-from tests.test_cli import SMALL
+from tests.test_cli import use_small_networks
 
 TRAIN = "train --batch_size 8 --steps_per_epoch 1 --epochs"
 # What is typed, the advice in the line that answers it, and what is typed next, with the parts of the advice.
@@ -88,11 +88,6 @@ def given(tmp_path_factory):
             trainer.global_step.assign(1)
             checkpoints.save(trainer, f"{dataset}.keras")
     return folder
-
-
-def use_small_networks(patch):
-    for name in ("digits16", "faces32", "fashion32"):
-        patch.setitem(PRESETS, name, config.PRESETS[name].replace(unet=SMALL))
 
 
 @pytest.fixture

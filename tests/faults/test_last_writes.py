@@ -19,9 +19,9 @@ import pytest
 
 from ddpm_lib import checkpoints, cli, images, stopping, training
 from ddpm_lib.cli import conventions
-from ddpm_lib.config import PRESETS, InputError
+from ddpm_lib.config import InputError
 from ddpm_lib.files import CannotWrite, whole_or_not_at_all
-from tests.test_cli import ROOT, SMALL, TRAIN, WITH_SMALL_NETWORKS
+from tests.test_cli import ROOT, TRAIN, WITH_SMALL_NETWORKS, use_small_networks
 from tests.test_training import IMAGES, TINY, callbacks, new_trainer
 
 
@@ -59,7 +59,7 @@ def test_whatever_ends_training_lets_it_finish_the_step_and_save(tmp_path, monke
 
 @pytest.mark.slow
 def test_the_command_takes_sigterm_as_ctrl_c(tmp_path, monkeypatch, capsys):
-    monkeypatch.setitem(PRESETS, "digits16", PRESETS["digits16"].replace(unet=SMALL))
+    use_small_networks(monkeypatch)
     monkeypatch.setattr(
         training.SampleGrid, "on_train_begin", lambda grid, logs=None: os.kill(os.getpid(), signal.SIGTERM)
     )
