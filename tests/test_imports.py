@@ -1,7 +1,9 @@
 """The picture of the library: who may import whom. Arrows point one way; a lower room never imports a higher one."""
 
 import ast
+import os
 import pathlib
+import subprocess
 import sys
 
 import pytest
@@ -142,3 +144,17 @@ def test_the_reader_of_imports_sees_every_form(tmp_path):
         "from ddpm_lib import images, __version__\ndef late():\n    import ddpm_lib.training\n"
     )
     assert imports(source) == {"numpy", "keras", "images", "ddpm_lib", "training"}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="TensorFlow has these kernels on Linux and Windows")
+@pytest.mark.parametrize("given, expected", [({}, "1"), ({"TF_ENABLE_ONEDNN_OPTS": "0"}, "0")])
+def test_onednn_is_on_unless_the_reader_says_otherwise(given, expected):
+    """TensorFlow reads the variable when it is imported; on processors without AVX-512 its own default is off."""
+    environment = {name: value for name, value in os.environ.items() if name != "TF_ENABLE_ONEDNN_OPTS"}
+    environment["KERAS_BACKEND"] = "tensorflow"
+    program = "import os, ddpm_lib.training; print(os.environ['TF_ENABLE_ONEDNN_OPTS'])"
+    run = subprocess.run(
+        [sys.executable, "-c", program], env=environment | given, capture_output=True, text=True, check=True
+    )
+    assert run.stdout.split() == [expected]
+    assert ("oneDNN custom operations are on" in run.stderr) == (expected == "1"), "TensorFlow's own word for it"
