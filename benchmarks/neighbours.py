@@ -21,7 +21,7 @@ import ddpm_lib
 from ddpm_lib import data, evaluation, images, sampling
 from ddpm_lib.config import DataConfig, InputError
 
-OUT = pathlib.Path(__file__).parents[1] / "data/runs/faces32/neighbours.json"
+OUT = pathlib.Path(__file__).parents[1] / "data/runs/faces64/neighbours.json"
 BINS = np.arange(81) / 100  # of the histogram of all photographs' distances
 QUANTILES = (0, 1, 5, 25, 50, 75, 95, 99, 100)
 COPY = 1 / 3  # nearest over second nearest distance below which an image counts as a copy, Yoon et al. (2023)
@@ -30,9 +30,9 @@ COPY = 1 / 3  # nearest over second nearest distance below which an image counts
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data_dir", default=os.environ.get("DDPM_DATA_DIR"), help="(default: $DDPM_DATA_DIR)")
-    parser.add_argument("--model", default="faces32")
+    parser.add_argument("--model", default="faces")
     parser.add_argument("--num_samples", type=int, default=256)
-    parser.add_argument("--steps", type=int, default=40, help="of DDPM (default: 40, as in the chapter)")
+    parser.add_argument("--steps", type=int, default=50, help="of DDPM (default: 50, as in the chapter)")
     parser.add_argument("--out", type=pathlib.Path, default=OUT)
     flags = parser.parse_args()
     if flags.data_dir is None:
@@ -64,7 +64,7 @@ def main():
             "generated": compare(coarse(generated), coarse(training)),
             "photographs": compare(coarse(training), coarse(training), own=everyone),
         },
-        "moved": {str(pixels): moved(training, pixels) for pixels in (1, 2)},
+        "moved": {str(pixels): moved(training, pixels) for pixels in (2, 4)},
         "statistics": {"generated": describe(generated), "photographs": describe(training)},
     }
     flags.out.parent.mkdir(parents=True, exist_ok=True)

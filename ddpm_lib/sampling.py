@@ -16,7 +16,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from ddpm_lib.schedules import NoiseSchedule, timestep_subsequence
+from ddpm_lib.schedules import NoiseSchedule
 
 VARIANCES = ("beta", "posterior")
 
@@ -58,7 +58,7 @@ def ddpm_sample(
         variance: of the fresh noise, the two choices of section 3.2: "beta" is right for unit-variance data,
             "posterior" for a single image. With few steps "beta" leaves visible noise.
         clip: whether to clip the predicted clean image.
-        spacing: see `timestep_subsequence`.
+        spacing: see `NoiseSchedule.subsequence`.
         callback: called with a `Step` after each step.
 
     Returns:
@@ -107,7 +107,7 @@ def ddim_sample(
         eta: share of fresh noise, 0 or more; usually 0..1.
         noise_fn: the fresh noise of step number 0, 1, ..., shaped as x_T, if `eta` > 0; drawn anew by default.
         clip: whether to clip the predicted clean image to [-1, 1].
-        spacing: see `timestep_subsequence`.
+        spacing: see `NoiseSchedule.subsequence`.
         callback: called with a `Step` after each step.
 
     Returns:
@@ -150,7 +150,7 @@ def ddim_encode(
         schedule: the forward process that the network was trained on.
         x_0: (B, H, W, C) float32 images in [-1, 1].
         num_steps: how many of the schedule's steps to visit; `ddim_sample` goes back through the same ones.
-        spacing: see `timestep_subsequence`. With "leading" the walk ends below T-1, where `ddim_sample` begins too.
+        spacing: see `NoiseSchedule.subsequence`. The walk ends where `ddim_sample` begins, with "leading" below T-1.
         callback: called with a `Step` after each step; its `t` is -1 where the clean image was left.
 
     Returns:
@@ -160,7 +160,7 @@ def ddim_encode(
     Raises:
         ValueError: if `num_steps` is out of range or `spacing` is unknown.
     """
-    visited = timestep_subsequence(schedule.num_steps, num_steps, spacing)[::-1]
+    visited = schedule.subsequence(num_steps, spacing)[::-1]
     x, alpha_bar = ops.convert_to_tensor(x_0, dtype="float32"), 1.0
     for number, (t, t_next) in enumerate(zip(np.append(-1, visited[:-1]), visited, strict=True)):
         noise_pred = predict_noise(x, ops.full((x.shape[0],), max(int(t), 0), dtype="int32"))
@@ -198,7 +198,7 @@ def dpm_solver_pp_sample(
         x_T: (B, H, W, C) float32 standard normal noise.
         num_steps: how many of the schedule's steps to visit.
         clip: whether to clip the predicted clean image to [-1, 1].
-        spacing: see `timestep_subsequence`.
+        spacing: see `NoiseSchedule.subsequence`.
         callback: called with a `Step` after each step.
 
     Returns:
@@ -230,7 +230,7 @@ def dpm_solver_pp_sample(
 
 def _walk(predict_noise, schedule, x_T, move, num_steps, noise_fn, clip, spacing, callback):
     """Visit the steps; `move` returns the mean of x_next and the standard deviation of its fresh noise."""
-    visited = timestep_subsequence(schedule.num_steps, schedule.num_steps if num_steps is None else num_steps, spacing)
+    visited = schedule.subsequence(schedule.num_steps if num_steps is None else num_steps, spacing)
     noise_fn = noise_fn or fresh_noise(x_T.shape)
     x = ops.convert_to_tensor(x_T, dtype="float32")
     for number, (t, t_next) in enumerate(zip(visited, np.append(visited[1:], -1), strict=True)):

@@ -64,6 +64,34 @@ class NoiseSchedule:
         """Signal-to-noise ratio alpha_bar_t / (1 - alpha_bar_t), a ratio of variances; (T,), decreasing."""
         return _read_only(self.alpha_bars / (1.0 - self.alpha_bars))
 
+    def subsequence(self, num_steps: int, spacing: str = "trailing") -> np.ndarray:
+        """Choose the steps that a sampler visits, in the order it visits them.
+
+        Args:
+            num_steps: how many of them to visit, 1..T.
+            spacing: one that `timestep_subsequence` knows, or "log_snr": evenly in the logarithm of the signal-to-noise
+                ratio, as Lu et al. (2022) do, from where the noise is 80 times as strong as the signal (Karras et al.,
+                2022, Table 1) down to index 0. So structures of every size get their share of the steps.
+
+        Returns:
+            (num_steps,) int64 indices, strictly decreasing.
+
+        Raises:
+            ValueError: if `num_steps` is not in 1..T or `spacing` is unknown.
+        """
+        if spacing != "log_snr":
+            return timestep_subsequence(self.num_steps, num_steps, spacing)
+        _check_count(self.num_steps, num_steps)
+        with np.errstate(divide="ignore"):  # a schedule may end without any signal
+            log_noise = -np.log(self.snr)
+        levels = np.linspace(log_noise[0], min(log_noise[-1], 2.0 * np.log(80.0)), num_steps)
+        nearest = np.round(np.interp(levels, log_noise, np.arange(self.num_steps))).astype(np.int64)
+        # Where the levels are denser than the steps, they would meet: each keeps a distance from its neighbour below,
+        # and as many steps above as are still to come.
+        number = np.arange(num_steps)
+        apart = np.maximum.accumulate(nearest - number) + number
+        return np.minimum(apart, self.num_steps - num_steps + number)[::-1]
+
 
 def _read_only(table):
     table.setflags(write=False)
@@ -146,12 +174,16 @@ def timestep_subsequence(num_train_steps: int, num_steps: int, spacing: str = "t
     Raises:
         ValueError: if `num_steps` is not in 1..T or `spacing` is unknown.
     """
-    if not 1 <= num_steps <= num_train_steps:
-        raise ValueError(f"the number of sampling steps must be in 1..{num_train_steps}, got {num_steps}")
+    _check_count(num_train_steps, num_steps)
     if spacing == "trailing":
         return np.round(num_train_steps * np.arange(num_steps, 0, -1) / num_steps).astype(np.int64) - 1
     if spacing == "leading":
         return np.arange(num_steps - 1, -1, -1) * (num_train_steps // num_steps)
     if spacing == "linspace":
         return np.round(np.linspace(num_train_steps - 1, 0, num_steps)).astype(np.int64)
-    raise ValueError(f"unknown spacing {spacing!r}: choose trailing, leading or linspace")
+    raise ValueError(f"unknown spacing {spacing!r}: choose trailing, leading or linspace; samplers know log_snr, too")
+
+
+def _check_count(num_train_steps, num_steps):
+    if not 1 <= num_steps <= num_train_steps:
+        raise ValueError(f"the number of sampling steps must be in 1..{num_train_steps}, got {num_steps}")

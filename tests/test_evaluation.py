@@ -97,8 +97,8 @@ def test_slerp_keeps_single_precision():
 
 def test_stored_distances_are_of_the_shipped_model_and_its_images():
     """After a new training run: python benchmarks/neighbours.py --data_dir ..."""
-    found = json.loads((pathlib.Path(__file__).parents[1] / "data/runs/faces32/neighbours.json").read_text("utf8"))
-    shipped = shipped_models()["faces32"]
+    found = json.loads((pathlib.Path(__file__).parents[1] / "data/runs/faces64/neighbours.json").read_text("utf8"))
+    shipped = shipped_models()["faces"]
     assert found["model_step"] == shipped["steps"]
     assert found["photographs_sha256"] == shipped["data"]["sha256"]
     assert found["num_photographs"] == found["photographs"]["count"] == shipped["data"]["count"]

@@ -24,6 +24,20 @@ def test_picture_holds_all_frames_in_order():
     np.testing.assert_array_equal(pixels, np.concatenate(FRAMES))
 
 
+def test_a_film_with_losses_is_smaller_and_looks_the_same():
+    frames = [np.linspace(i, 200 + i, 64 * 64 * 3).reshape(64, 64, 3).astype(np.uint8) for i in range(4)]
+    noisy = [np.clip(f + np.random.default_rng(0).normal(0, 8, f.shape), 0, 255).astype(np.uint8) for f in frames]
+    files = {}
+    for quality in (None, 85):
+        shown = Film(noisy, CAPTIONS, label="step", alt="Noise.", quality=quality)._repr_html_()
+        address = BeautifulSoup(shown, "html.parser").img["src"]
+        assert address.startswith("data:image/webp;base64,")
+        files[quality] = base64.b64decode(address.partition("base64,")[2])
+    assert len(files[85]) < len(files[None]) / 2
+    pixels = np.asarray(Image.open(io.BytesIO(files[85])).convert("RGB"), float)
+    assert np.abs(pixels - np.concatenate(noisy)).mean() < 8, "less than the noise itself"
+
+
 @pytest.mark.parametrize("options", [{"start": 4}, {"start": -1}, {"captions": CAPTIONS[:3]}])
 def test_what_does_not_fit_is_refused(options):
     captions = options.pop("captions", CAPTIONS)

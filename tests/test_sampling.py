@@ -418,7 +418,7 @@ def test_encoding_follows_the_curve_of_gaussian_data():
         )
 
 
-@pytest.mark.parametrize("spacing", ["trailing", "leading", "linspace"])
+@pytest.mark.parametrize("spacing", ["trailing", "leading", "linspace", "log_snr"])
 def test_encoding_takes_the_steps_of_the_sampler_upwards(spacing):
     down, up, asked = [], [], []
 

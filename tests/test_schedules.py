@@ -1,7 +1,10 @@
 """Schedules against closed forms and against values that other implementations publish."""
 
+import math
+
 import numpy as np
 import pytest
+import scipy.optimize
 
 from ddpm_lib.schedules import (
     NoiseSchedule,
@@ -117,6 +120,33 @@ def test_subsequences_have_the_asked_length_and_fall(num_steps, spacing):
     assert steps[-1] == 0 or spacing == "trailing" or num_steps == 1
 
 
+def test_steps_even_in_the_logarithm_of_the_snr():
+    schedule = cosine_schedule(1000)
+    visited = schedule.subsequence(10, "log_snr")
+    # Nichol and Dhariwal (2021), Eq. 17, whose alpha_bar has no tables: where its SNR has the ten even levels.
+    first = schedule.snr[0]
+
+    def log_snr(t):
+        alpha_bar = (math.cos((t / 1000 + 0.008) / 1.008 * math.pi / 2) / math.cos(0.008 / 1.008 * math.pi / 2)) ** 2
+        return math.log(alpha_bar / (1 - alpha_bar))
+
+    levels = np.linspace(-2 * math.log(80), math.log(first), 10)
+    for index, level in zip(visited, levels, strict=True):
+        exact = scipy.optimize.brentq(lambda t, level=level: log_snr(t) - level, 0.1, 999)
+        assert index + 1 == pytest.approx(exact, abs=0.51)
+    assert visited[-1] == 0
+    # The linear schedule of few steps never has that much noise, and begins with the most it has.
+    assert linear_schedule(10, 0.01, 0.2).subsequence(4, "log_snr")[[0, -1]].tolist() == [9, 0]
+
+
+@pytest.mark.parametrize("num_steps", [1, 2, 9, 50, 500, 990, 999, 1000])
+@pytest.mark.parametrize("schedule", [linear_schedule(), cosine_schedule(1000), NoiseSchedule([*[0.01] * 999, 1.0])])
+def test_steps_by_snr_are_as_many_as_asked_and_fall(schedule, num_steps):
+    visited = schedule.subsequence(num_steps, "log_snr")
+    assert len(visited) == num_steps and (np.diff(visited) < 0).all()
+    assert visited[-1] == 0 and visited[0] <= 999
+
+
 def test_subsequences_by_hand():
     assert timestep_subsequence(1000, 3).tolist() == [999, 666, 332]
     assert timestep_subsequence(1000, 10).tolist() == list(range(999, 0, -100))
@@ -131,6 +161,8 @@ def test_subsequences_by_hand():
 def test_impossible_subsequences_are_refused(num_steps):
     with pytest.raises(ValueError, match=r"1\.\.1000"):
         timestep_subsequence(1000, num_steps)
+    with pytest.raises(ValueError, match=r"1\.\.1000"):
+        linear_schedule().subsequence(num_steps, "log_snr")
 
 
 def test_unknown_spacing_is_refused():

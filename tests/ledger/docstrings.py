@@ -120,6 +120,12 @@ def wiped_out():
     return [World({r"\beta": schedule.betas[-1], r"\bar\alpha": lambda i: schedule.alpha_bars[-1], "T": 2})]
 
 
+def strongest_noise():
+    """How many times as strong as the signal the noise is where the steps by signal-to-noise ratio begin."""
+    schedule = schedules.cosine_schedule(1000)
+    return [World({"m": 1 / math.sqrt(schedule.snr[schedule.subsequence(20, "log_snr")[0]])})]
+
+
 def first_weights():
     first, second = diffusion.posterior_weights(schedules.linear_schedule())
     return [World({"a": first[0], "b": second[0]})]
@@ -178,6 +184,7 @@ ROWS = dict.fromkeys(MODULES, Inline(library)) | {
             "[posterior_variances] Variance of q(#1 | #2) (": Says(
                 library, r"\mathrm{code{posterior_variances}} = \operatorname{Var}[#1 \mid #2]"
             ),
+            "from where the noise is #1 times as strong": Says(strongest_noise, r"m \approx #1", 0.003),
             "ratio #1, a ratio of variances": Says(library, r"\mathrm{code{snr}} = #1 = \mathrm{SNR}(t)"),
         },
         blind={

@@ -43,8 +43,8 @@ def great_circles():
 
 
 def averaged_pixels():
-    """The mean of 4 x 4 pixels of independent noise."""
-    mean = sum(Linear(0, row, np.zeros(16)) for row in np.eye(16)) / 16
+    """The mean of 8 x 8 pixels of independent noise."""
+    mean = sum(Linear(0, row, np.zeros(64)) for row in np.eye(64)) / 64
     return [World({}, {"m": mean})]
 
 
