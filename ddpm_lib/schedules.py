@@ -84,7 +84,7 @@ class NoiseSchedule:
         _check_count(self.num_steps, num_steps)
         with np.errstate(divide="ignore"):  # a schedule may end without any signal
             log_noise = -np.log(self.snr)
-        levels = np.linspace(log_noise[0], min(log_noise[-1], 2.0 * np.log(80.0)), num_steps)
+        levels = np.linspace(min(log_noise[-1], 2.0 * np.log(80.0)), log_noise[0], num_steps)[::-1]
         nearest = np.round(np.interp(levels, log_noise, np.arange(self.num_steps))).astype(np.int64)
         # Where the levels are denser than the steps, they would meet: each keeps a distance from its neighbour below,
         # and as many steps above as are still to come.

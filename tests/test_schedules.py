@@ -144,7 +144,8 @@ def test_steps_even_in_the_logarithm_of_the_snr():
 def test_steps_by_snr_are_as_many_as_asked_and_fall(schedule, num_steps):
     visited = schedule.subsequence(num_steps, "log_snr")
     assert len(visited) == num_steps and (np.diff(visited) < 0).all()
-    assert visited[-1] == 0 and visited[0] <= 999
+    assert visited[0] <= 999 and (visited[-1] == 0 or num_steps == 1)
+    assert schedule.snr[visited[0]] <= 1 / 79**2 or visited[0] == 999, "also a single step begins in noise"
 
 
 def test_subsequences_by_hand():

@@ -45,7 +45,12 @@ class JudgedFaces:
         self.results["runs"][name] = {**facts, **judged["samples"]}
         picture = self.folder / f"{name.replace(', ', '_').replace(' ', '_')}.webp"
         images.to_pil(images.make_grid(drawn[:16], 16)).save(picture, quality=85, method=6)
-        self.file.write_text(json.dumps(self.results, indent=1) + "\n", "utf8")
+        self.note()
         distance, faces = judged["samples"]["frechet_distance"], judged["samples"]["faces"]
         about = f"distance {distance['mean']:.3f} ± {distance['std']:.3f}, faces {faces:.1%}"
-        print(f"{name}: {about}, {', '.join(f'{key} {value:,.6g}' for key, value in facts.items())}", flush=True)
+        print(f"{name}: {about}", *(f"{key} {value:,.6g}" for key, value in facts.items()), sep=", ", flush=True)
+
+    def note(self, **facts) -> None:
+        """Write the results down, with further facts at their head."""
+        self.results |= facts
+        self.file.write_text(json.dumps(self.results, indent=1) + "\n", "utf8")
