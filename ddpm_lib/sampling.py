@@ -150,7 +150,7 @@ def ddim_encode(
         schedule: the forward process that the network was trained on.
         x_0: (B, H, W, C) float32 images in [-1, 1].
         num_steps: how many of the schedule's steps to visit; `ddim_sample` goes back through the same ones.
-        spacing: see `NoiseSchedule.subsequence`. The walk ends where `ddim_sample` begins, with "leading" below T-1.
+        spacing: see `NoiseSchedule.subsequence`. The walk ends where `ddim_sample` begins, which may be below T-1.
         callback: called with a `Step` after each step; its `t` is -1 where the clean image was left.
 
     Returns:

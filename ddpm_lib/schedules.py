@@ -70,8 +70,8 @@ class NoiseSchedule:
         Args:
             num_steps: how many of them to visit, 1..T.
             spacing: one that `timestep_subsequence` knows, or "log_snr": evenly in the logarithm of the signal-to-noise
-                ratio, as Lu et al. (2022) do, from where the noise is 80 times as strong as the signal (Karras et al.,
-                2022, Table 1) down to index 0. So structures of every size get their share of the steps.
+                ratio, as Lu et al. (2022) do, from where the noise has 80 times the deviation of the signal (Karras et
+                al., 2022, Table 1) down to index 0. So directions of large variance get as many steps as others.
 
         Returns:
             (num_steps,) int64 indices, strictly decreasing.

@@ -184,7 +184,7 @@ ROWS = dict.fromkeys(MODULES, Inline(library)) | {
             "[posterior_variances] Variance of q(#1 | #2) (": Says(
                 library, r"\mathrm{code{posterior_variances}} = \operatorname{Var}[#1 \mid #2]"
             ),
-            "from where the noise is #1 times as strong": Says(strongest_noise, r"m \approx #1", 0.003),
+            "from where the noise has #1 times the deviation": Says(strongest_noise, r"m \approx #1", 0.003),
             "ratio #1, a ratio of variances": Says(library, r"\mathrm{code{snr}} = #1 = \mathrm{SNR}(t)"),
         },
         blind={
