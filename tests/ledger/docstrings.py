@@ -121,7 +121,7 @@ def wiped_out():
 
 
 def strongest_noise():
-    """How many times as strong as the signal the noise is where the steps by signal-to-noise ratio begin."""
+    """How many times the signal's deviation the noise has where the steps by signal-to-noise ratio begin."""
     schedule = schedules.cosine_schedule(1000)
     return [World({"m": 1 / math.sqrt(schedule.snr[schedule.subsequence(20, "log_snr")[0]])})]
 
