@@ -17,7 +17,7 @@ import pytest
 
 import ddpm_lib
 from ddpm_lib import checkpoints, cli, data, images, training
-from ddpm_lib.cli import generate
+from ddpm_lib.cli import generate, train
 from ddpm_lib.config import PRESETS, InputError, RunConfig
 from tests.test_cli import refused, run
 from tests.test_training import IMAGES, TINY, callbacks, new_trainer
@@ -225,6 +225,12 @@ def test_training_goes_on_from_an_exported_file(exported):
         assert all(map(np.array_equal, network.get_weights(), average))
     assert trainer.step == 6 and len(trainer.rows) == 2
     assert int(np.array(trainer.optimizer.iterations)) == 0  # the warm-up begins again
+
+
+@pytest.mark.parametrize("given, mirrored", [([], True), (["--no-mirror"], False), (["--mirror"], True)])
+def test_averaged_weights_may_go_on_without_mirror_images(given, mirrored):
+    flags = cli._parser().parse_args(["train", "--resume", "faces32", *given])
+    assert train._resumed(flags).data.horizontal_flip is mirrored
 
 
 @pytest.mark.slow

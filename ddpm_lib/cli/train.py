@@ -266,7 +266,7 @@ def _resumed(flags):
 
     config = checkpoints.read_config(flags.resume)
     asked = {"preset": (flags.preset, config.preset), "dataset": (flags.dataset, config.data.dataset)}
-    if flags.mirror not in (None, config.data.horizontal_flip):
+    if _is_whole_run(flags.resume) and flags.mirror not in (None, config.data.horizontal_flip):
         given, stored = ("--mirror", "no-mirror") if flags.mirror else ("--no-mirror", "mirror")
         raise InputError(f"{given} contradicts the checkpoint, which has {stored}: leave the flag out")
     for name, value in _given_train_flags(flags).items():
@@ -283,8 +283,14 @@ def _resumed(flags):
             )
     if flags.out and pathlib.Path(flags.out).resolve() != pathlib.Path(flags.resume).parent.resolve():
         _refuse_existing_run(pathlib.Path(flags.out))
-    # What may differ from the first part of the run: how long it goes on, and where the images lie now.
-    changes = {"train": {"epochs": flags.epochs or config.train.epochs}}
-    places = {"data_dir": _absolute(flags.data_dir), "cache_dir": _absolute(flags.cache_dir)}
-    changes["data"] = {name: place for name, place in places.items() if place}
-    return config.replace(**changes)
+    # What may differ from the first part of the run: how long it goes on, where the images lie now, and whether
+    # averaged weights, which begin a run of their own, see mirror images.
+    data = {
+        "data_dir": _absolute(flags.data_dir),
+        "cache_dir": _absolute(flags.cache_dir),
+        "horizontal_flip": flags.mirror,
+    }
+    return config.replace(
+        data={name: value for name, value in data.items() if value is not None},
+        train={"epochs": flags.epochs or config.train.epochs},
+    )
