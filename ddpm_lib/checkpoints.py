@@ -136,11 +136,15 @@ def _find(path):
     return path
 
 
-def resume(path: str | os.PathLike) -> DiffusionTrainer:
+def resume(path: str | os.PathLike, config: RunConfig | None = None) -> DiffusionTrainer:
     """Read a run back, ready to be continued by `ddpm_lib.training.fit_run`.
 
     A checkpoint written in training goes on as if nothing had happened. Of an exported file or a shipped model only the
     averaged weights, the step and the history are left: the optimizer starts anew, with its warm-up.
+
+    Args:
+        path: the file, or the name of a shipped model.
+        config: of what follows, with the same network; None for that of the file.
 
     Raises:
         InputError: if the file is missing, damaged, not a checkpoint of this library, or of a run that diverged.
@@ -148,12 +152,12 @@ def resume(path: str | os.PathLike) -> DiffusionTrainer:
     path = _find(path)
     about = read_about(path)
     if is_exported(path):
-        trainer = DiffusionTrainer(about["config"], about["rows"])
+        trainer = DiffusionTrainer(config or about["config"], about["rows"])
         for network in (trainer.network, trainer.ema_network):
             _set_exported_weights(network, path)
         trainer.global_step.assign(about["step"])
     else:
-        trainer = _load_trainer(path, about)
+        trainer = _load_trainer(path, config or about["config"], about["rows"])
     _refuse_not_finite(path, all_variables(trainer))
     trainer.resumed_from = path
     return trainer
@@ -171,12 +175,12 @@ def _refuse_not_finite(path, variables):
         )
 
 
-def _load_trainer(path, about):
+def _load_trainer(path, config, rows):
     """Build the trainer from what was checked, and give Keras the weights alone to read."""
     if path.suffix != ".keras":
         raise InputError(f"{path} must have its ending back: .keras for a whole run, .npz for an exported file")
     with checked_weights(path) as weights:
-        trainer = DiffusionTrainer(about["config"], about["rows"])
+        trainer = DiffusionTrainer(config, rows)
         with damage_in_one_line(path), warnings.catch_warnings():
             warnings.filterwarnings("error", message="Skipping variable loading")  # Keras would go on without them
             trainer.load_weights(weights)
@@ -233,7 +237,7 @@ def load(path: str | os.PathLike) -> LoadedModel:
         _set_exported_weights(network, path)
         step = about["step"]
     else:
-        trainer = _load_trainer(path, about)
+        trainer = _load_trainer(path, about["config"], about["rows"])
         network.set_weights(trainer.ema_network.get_weights())
         step = trainer.step
     _refuse_not_finite(path, network.weights)

@@ -227,10 +227,25 @@ def test_training_goes_on_from_an_exported_file(exported):
     assert int(np.array(trainer.optimizer.iterations)) == 0  # the warm-up begins again
 
 
-@pytest.mark.parametrize("given, mirrored", [([], True), (["--no-mirror"], False), (["--mirror"], True)])
-def test_averaged_weights_may_go_on_without_mirror_images(given, mirrored):
-    flags = cli._parser().parse_args(["train", "--resume", "faces32", *given])
-    assert train._resumed(flags).data.horizontal_flip is mirrored
+def test_averaged_weights_may_go_on_otherwise(capsys):
+    def resumed(*given):
+        return train._resumed(cli._parser().parse_args(["train", "--resume", "faces32", *given]))
+
+    stored = checkpoints.read_config("faces32")
+    assert resumed() == stored and resumed("--mirror") == stored
+    assert resumed("--no-mirror") == stored.replace(data={"horizontal_flip": False})
+    given = ["--lr", "1e-4", "--precision", "mixed_bfloat16", "--jit", "on"]
+    assert resumed(*given) == stored.replace(train={"learning_rate": 1e-4, "precision": "mixed_bfloat16", "jit": True})
+    assert "batch_size" in refused(capsys, "train", "--resume", "faces32", "--batch_size", "8")
+
+
+def test_the_trainer_of_averaged_weights_follows_what_was_chosen(exported):
+    config = checkpoints.read_config(exported)
+    config = config.replace(train={"learning_rate": 0.25, "warmup_steps": 1, "precision": "mixed_bfloat16"})
+    trainer = checkpoints.resume(exported, config)
+    assert trainer.run == config
+    assert "bfloat16" in {layer.compute_dtype for layer in trainer.network.layers}
+    assert float(trainer.optimizer.learning_rate) == 0.25
 
 
 @pytest.mark.slow

@@ -151,8 +151,7 @@ def _train(flags):
     with sole_user(folder) if distribution.writes_files() else contextlib.nullcontext():
         keras.utils.set_random_seed(config.train.seed)  # of the initial weights: JAX has them equal in all processes
         if flags.resume:
-            trainer = checkpoints.resume(flags.resume)
-            trainer.run = config
+            trainer = checkpoints.resume(flags.resume, config)
             anew = "" if _is_whole_run(flags.resume) else ", with averaged weights alone: the optimizer starts anew"
             print(f"resuming {flags.resume} at step {trainer.step}{anew}")
         else:
@@ -262,19 +261,28 @@ def _is_whole_run(resumed):
 
 
 def _resumed(flags):
-    from ddpm_lib import checkpoints
+    from ddpm_lib import checkpoints, hardware
 
     config = checkpoints.read_config(flags.resume)
+    data = {"data_dir": _absolute(flags.data_dir), "cache_dir": _absolute(flags.cache_dir)}
+    train = {"epochs": flags.epochs}
     asked = {"preset": (flags.preset, config.preset), "dataset": (flags.dataset, config.data.dataset)}
-    if _is_whole_run(flags.resume) and flags.mirror not in (None, config.data.horizontal_flip):
-        given, stored = ("--mirror", "no-mirror") if flags.mirror else ("--no-mirror", "mirror")
-        raise InputError(f"{given} contradicts the checkpoint, which has {stored}: leave the flag out")
     for name, value in _given_train_flags(flags).items():
         asked["lr" if name == "learning_rate" else name] = (value, getattr(config.train, name))
-    if flags.precision not in (None, "auto"):
-        asked["precision"] = (flags.precision, config.train.precision)
-    if flags.jit not in (None, "auto"):
-        asked["jit"] = (flags.jit, "on" if config.train.jit else "off")
+    if _is_whole_run(flags.resume):
+        if flags.mirror not in (None, config.data.horizontal_flip):
+            given, stored = ("--mirror", "no-mirror") if flags.mirror else ("--no-mirror", "mirror")
+            raise InputError(f"{given} contradicts the checkpoint, which has {stored}: leave the flag out")
+        if flags.precision not in (None, "auto"):
+            asked["precision"] = (flags.precision, config.train.precision)
+        if flags.jit not in (None, "auto"):
+            asked["jit"] = (flags.jit, "on" if config.train.jit else "off")
+    else:  # averaged weights begin a run of their own: what counts no steps may be chosen anew
+        asked.pop("lr", None)
+        data["horizontal_flip"] = flags.mirror
+        train["learning_rate"] = flags.lr
+        train["precision"] = flags.precision and hardware.choose_precision(flags.precision)[0]
+        train["jit"] = flags.jit and hardware.choose_jit(flags.jit)
     for name, (wanted, stored) in asked.items():
         if wanted is not None and wanted != stored:
             raise InputError(
@@ -283,14 +291,7 @@ def _resumed(flags):
             )
     if flags.out and pathlib.Path(flags.out).resolve() != pathlib.Path(flags.resume).parent.resolve():
         _refuse_existing_run(pathlib.Path(flags.out))
-    # What may differ from the first part of the run: how long it goes on, where the images lie now, and whether
-    # averaged weights, which begin a run of their own, see mirror images.
-    data = {
-        "data_dir": _absolute(flags.data_dir),
-        "cache_dir": _absolute(flags.cache_dir),
-        "horizontal_flip": flags.mirror,
-    }
+    given = {"data": data, "train": train}
     return config.replace(
-        data={name: value for name, value in data.items() if value is not None},
-        train={"epochs": flags.epochs or config.train.epochs},
+        **{part: {name: value for name, value in values.items() if value is not None} for part, values in given.items()}
     )

@@ -100,5 +100,5 @@ def slerp(start: np.ndarray, end: np.ndarray, share: float) -> np.ndarray:
         share: 0 at the start, 1 at the end.
     """
     cosine = np.sum(start * end) / (np.linalg.norm(start) * np.linalg.norm(end))
-    angle = np.arccos(np.clip(cosine, -1.0, 1.0))
+    angle = np.arccos(cosine)
     return (np.sin((1.0 - share) * angle) * start + np.sin(share * angle) * end) / np.sin(angle)
