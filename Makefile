@@ -38,7 +38,7 @@ lowest:
 		$(addprefix tests/test_,$(addsuffix .py,checkpoints config diffusion evaluation exact explorer images \
 		precision sampling schedules training unet))
 
-# Execute the chapters whose text changed; ALL=1 executes every chapter.
+# Write the notebooks anew: chapters whose code changed are executed; ALL=1 executes every chapter.
 notebooks: .venv/book.stamp
 	$(BIN)/python book/_tools/notebooks.py $(if $(ALL),--all)
 

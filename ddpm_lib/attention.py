@@ -1,8 +1,8 @@
-"""Softmax attention that never holds all the scores of a large image at once.
+"""Softmax attention that, on TensorFlow, never holds all the scores of a large image at once.
 
 The scores of one layer over 32x32 pixels with 8 heads take 8 * 1024^2 numbers an image: 512 MiB in float32 for a batch
-of 16, and the backward pass wants them again. Where the backend has no fused attention, it is done for one head of one
-image after the other, 4 MiB of scores each, and the backward pass computes them a second time. The loop is the
+of 16, and the backward pass wants them again. Where the backend has no attention of its own, it is done for one head of
+one image after the other, 4 MiB of scores each, and the backward pass computes them a second time. The loop is the
 backend's own: an unrolled one would let TensorFlow start on all its parts at once, and hold the scores of all of them.
 """
 

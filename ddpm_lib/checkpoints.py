@@ -81,7 +81,7 @@ def export(source: str | os.PathLike, target: str | os.PathLike) -> None:
     The paths of the training data are left out: they say something about a machine, and nothing about the model.
 
     Args:
-        source: a checkpoint written in training.
+        source: anything that `load` takes, such as a checkpoint written in training.
         target: the file to write, ending in `.npz`.
 
     Raises:
@@ -144,13 +144,18 @@ def resume(path: str | os.PathLike, config: RunConfig | None = None) -> Diffusio
 
     Args:
         path: the file, or the name of a shipped model.
-        config: of what follows, with the same network; None for that of the file.
+        config: of what follows, with the same network, schedule and prediction, and for a checkpoint written in
+            training with the same precision; None for that of the file.
 
     Raises:
-        InputError: if the file is missing, damaged, not a checkpoint of this library, or of a run that diverged.
+        InputError: if the file is missing, damaged, not a checkpoint of this library, or of a run that diverged, or if
+            `config` is of another network, schedule or prediction.
     """
     path = _find(path)
     about = read_about(path)
+    for part in ("unet", "diffusion"):
+        if config and getattr(config, part) != getattr(about["config"], part):
+            raise InputError(f"the weights of {path} do not fit the configuration: its {part} is another one")
     if is_exported(path):
         trainer = DiffusionTrainer(config or about["config"], about["rows"])
         for network in (trainer.network, trainer.ema_network):
@@ -241,7 +246,7 @@ def load(path: str | os.PathLike) -> LoadedModel:
         network.set_weights(trainer.ema_network.get_weights())
         step = trainer.step
     _refuse_not_finite(path, network.weights)
-    if diverged := finite_divergence(about["rows"]):
+    if diverged := finite_divergence(about["rows"], about["config"].diffusion):
         print(f"{path}: {diverged}", file=sys.stderr)
     network.trainable = False
     diffusion = about["config"].diffusion

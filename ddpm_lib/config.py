@@ -211,7 +211,10 @@ class RunConfig:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> RunConfig:
-        """Rebuild from `to_dict`'s result; raises InputError on unknown or missing sections and keys."""
+        """Rebuild from `to_dict`'s result; raises InputError on unknown or missing sections, and on unknown keys.
+
+        A key that is missing has its default, as files of earlier versions need.
+        """
         parts = {field.name: type(field.default) for field in dataclasses.fields(cls)}
         if not isinstance(values, dict) or set(values) != set(parts):
             found = sorted(values) if isinstance(values, dict) else type(values).__name__

@@ -95,10 +95,11 @@ def _layers(rows):
             words.append(word)
             counts.append(1)
     if not words:
+        names = {row.name for row in rows}
         return {
             "time": "sinusoid, two Dense, read by every ResBlock",
-            "stem": "Conv3x3",
-            "head": "GroupNorm, SiLU, Conv3x3",
+            "stem": "fold, Conv3x3" if "fold" in names else "Conv3x3",
+            "head": "GroupNorm, SiLU, Conv3x3" + (", unfold" if "unfold" in names else ""),
         }[_part_of(rows[0].name)]
     return ", ".join(f"{count} {word}s" if count > 1 else word for word, count in zip(words, counts, strict=True))
 

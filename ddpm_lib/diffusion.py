@@ -77,7 +77,12 @@ def noise_from_v(schedule: NoiseSchedule, x_t, t, v):
 
 
 def prediction_target(prediction: str, schedule: NoiseSchedule, x_0, t, noise):
-    """Return what a network of this kind of `prediction` should answer to x_t: the noise itself, or v."""
+    """Return what a network of this kind of `prediction` should answer to x_t: the noise itself, or v.
+
+    Raises:
+        ValueError: if `prediction` is neither "noise" nor "v".
+    """
+    _check_prediction(prediction)
     return v_from_x_0_and_noise(schedule, x_0, t, noise) if prediction == "v" else noise
 
 
@@ -91,7 +96,11 @@ def noise_predictor(prediction: str, schedule: NoiseSchedule, network: Callable)
 
     Returns:
         A function of the same arguments. That of a v-network has an attribute `predict_x_0`, which samplers prefer.
+
+    Raises:
+        ValueError: if `prediction` is neither.
     """
+    _check_prediction(prediction)
     if prediction == "noise":
         return network
 
@@ -104,11 +113,15 @@ def noise_predictor(prediction: str, schedule: NoiseSchedule, network: Callable)
     return predict_noise
 
 
-def noise_error_shares(prediction: str, schedule: NoiseSchedule) -> np.ndarray:
+def noise_error_factors(prediction: str, schedule: NoiseSchedule) -> np.ndarray:
     """Factors that turn the squared error of a prediction into that of the noise it implies; (T,) float64.
 
     Two v apart by d imply two noises apart by sqrt(ab) d, see `noise_from_v`.
+
+    Raises:
+        ValueError: if `prediction` is neither "noise" nor "v".
     """
+    _check_prediction(prediction)
     return schedule.alpha_bars if prediction == "v" else np.ones(schedule.num_steps)
 
 
@@ -117,10 +130,19 @@ def loss_weights(prediction: str, schedule: NoiseSchedule, min_snr_gamma: float 
 
     Hang et al. (2023), section 3.4: the squared error of x_0 is weighted by min(SNR, gamma). The same error is SNR
     times as large when measured in noise, and SNR + 1 times as large when measured in v.
+
+    Raises:
+        ValueError: if `prediction` is neither "noise" nor "v".
     """
+    _check_prediction(prediction)
     if min_snr_gamma is None:
         return np.ones(schedule.num_steps)
     return np.minimum(schedule.snr, min_snr_gamma) / (schedule.snr + (prediction == "v"))
+
+
+def _check_prediction(prediction):
+    if prediction not in ("noise", "v"):
+        raise ValueError(f"unknown prediction {prediction!r}: choose noise or v")
 
 
 def score_from_noise(schedule: NoiseSchedule, t, noise):

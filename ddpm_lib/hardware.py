@@ -1,6 +1,6 @@
 """What the machine offers: device report, memory growth, precision by compute capability, compiled functions.
 
-With one branch in `training.py`, the only place that names a backend.
+Backends are named here, in `distribution.py`, and in one branch each of `training.py` and `cli/train.py`.
 """
 
 from __future__ import annotations
@@ -122,7 +122,10 @@ def must_compile() -> bool:
 
 
 def has_fused_attention() -> bool:
-    """Tell whether the backend's attention is one operation that keeps no scores, as on JAX and PyTorch."""
+    """Tell whether the backend's own attention is used, as on JAX and PyTorch.
+
+    PyTorch's keeps no scores. JAX's keeps none in 16 bits on newer GPUs; elsewhere it writes them all.
+    """
     return keras.backend.backend() != "tensorflow"
 
 

@@ -3,7 +3,7 @@
 A sampler walks down a sequence of steps t, each paired with the next one, t_next; -1 stands for the clean image, where
 alpha_bar is 1. It calls `predict_noise(x_t, t)` with x_t (B, H, W, C) float32 and t (B,) int32, and wants the noise
 back in the shape of x_t. That may be a trained network, its average, or the exact answer for a known distribution.
-Where the function has an attribute `predict_x_0`, that is asked for the clean image instead.
+Where the function has an attribute `predict_x_0`, that is asked for the clean image instead (not by `ddim_encode`).
 """
 
 from __future__ import annotations
@@ -65,7 +65,8 @@ def ddpm_sample(
         (B, H, W, C) float32 images.
 
     Raises:
-        ValueError: if `variance` or `spacing` is unknown, or `num_steps` is out of range.
+        ValueError: if `variance` or `spacing` is unknown, `num_steps` is out of range, or noise is predicted where
+            alpha_bar is 0.
     """
     if variance not in VARIANCES:
         raise ValueError(f"unknown variance {variance!r}: choose one of {', '.join(VARIANCES)}")
@@ -114,7 +115,8 @@ def ddim_sample(
         (B, H, W, C) float32 images.
 
     Raises:
-        ValueError: if `num_steps` is out of range, `spacing` is unknown, or `eta` is negative.
+        ValueError: if `num_steps` is out of range, `spacing` is unknown, `eta` is negative, or noise is predicted where
+            alpha_bar is 0.
     """
     if not eta >= 0:
         raise ValueError(f"eta must be 0 or more, got {eta}")
@@ -205,13 +207,14 @@ def dpm_solver_pp_sample(
         (B, H, W, C) float32 images.
 
     Raises:
-        ValueError: if `num_steps` is out of range or `spacing` is unknown.
+        ValueError: if `num_steps` is out of range, `spacing` is unknown, or noise is predicted where alpha_bar is 0.
     """
     before = None  # log-SNR and predicted image of the step before
 
     def move(x_t, x_0_pred, alpha_bar, alpha_bar_next):
         nonlocal before
-        log_snr = np.log(alpha_bar / (1.0 - alpha_bar))
+        with np.errstate(divide="ignore"):  # a schedule may begin without any signal
+            log_snr = np.log(alpha_bar / (1.0 - alpha_bar))
         x_0_extrapolated = x_0_pred
         if before and alpha_bar_next < 1.0:
             log_snr_before, x_0_before = before
@@ -235,7 +238,7 @@ def _walk(predict_noise, schedule, x_T, move, num_steps, noise_fn, clip, spacing
     x = ops.convert_to_tensor(x_T, dtype="float32")
     for number, (t, t_next) in enumerate(zip(visited, np.append(visited[1:], -1), strict=True)):
         alpha_bar = float(schedule.alpha_bars[t])
-        if alpha_bar == 0.0:
+        if alpha_bar == 0.0 and not hasattr(predict_noise, "predict_x_0"):
             raise ValueError(f"alpha_bar is 0 at index {t}: predicted noise says nothing about x_0 there")
         alpha_bar_next = float(schedule.alpha_bars[t_next]) if t_next >= 0 else 1.0
         index = ops.full((x.shape[0],), int(t), dtype="int32")

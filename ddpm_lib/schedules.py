@@ -30,7 +30,7 @@ class NoiseSchedule:
 
     def __post_init__(self):
         betas = np.array(self.betas, dtype=np.float64)
-        if betas.ndim != 1 or betas.size == 0 or not ((betas > 0) & (betas <= 1)).all():
+        if betas.ndim != 1 or betas.size == 0 or not ((1.0 - betas < 1.0) & (betas <= 1)).all():
             raise ValueError("betas must be a one-dimensional array of at least one number in (0, 1]")
         object.__setattr__(self, "betas", _read_only(betas))
 
@@ -71,7 +71,9 @@ class NoiseSchedule:
             num_steps: how many of them to visit, 1..T.
             spacing: one that `timestep_subsequence` knows, or "log_snr": evenly in the logarithm of the signal-to-noise
                 ratio, as Lu et al. (2022) do, from where the noise has 80 times the deviation of the signal (Karras et
-                al., 2022, Table 1) down to index 0. So directions of large variance get as many steps as others.
+                al., 2022, Table 1), or T-1 if it never has, down to index 0. So directions of large variance get as
+                many steps as others. Where a step would come twice, its neighbours are taken; a single step is the
+                noisiest one.
 
         Returns:
             (num_steps,) int64 indices, strictly decreasing.

@@ -12,7 +12,11 @@ import keras
 import numpy as np
 from keras import ops
 
-# The mean squared error of an answer of zeros is 1, give or take the chance of a short epoch.
+from ddpm_lib.config import DiffusionConfig
+from ddpm_lib.diffusion import noise_error_factors
+from ddpm_lib.schedules import build_schedule
+
+# Give or take the chance of a short epoch.
 WORSE_THAN_UNTRAINED = 1.2
 
 
@@ -101,11 +105,15 @@ def after_divergence(trainer, folder: str | os.PathLike) -> str:
     )
 
 
-def finite_divergence(rows: list[dict]) -> str | None:
+def finite_divergence(rows: list[dict], diffusion: DiffusionConfig) -> str | None:
     """Say of a history how bad its end is where the run diverged and its numbers stayed finite, or return None.
 
-    The last row alone counts: what grows at first may still come down.
+    The last row alone counts: what grows at first may still come down. An untrained network answers zeros. What it
+    predicts has the mean square 1 (for v: at most, if the images lie in [-1, 1]), and the loss is that of the noise.
     """
-    if not rows or rows[-1]["loss"] <= WORSE_THAN_UNTRAINED:
+    untrained = noise_error_factors(diffusion.prediction, build_schedule(**diffusion.schedule)).mean()
+    if not rows or rows[-1]["loss"] <= WORSE_THAN_UNTRAINED * untrained:
         return None
-    return f"the run has diverged: its loss is {rows[-1]['loss']:.4g}, and that of an untrained network is 1"
+    return (
+        f"the run has diverged: its loss is {rows[-1]['loss']:.4g}, and that of an untrained network is {untrained:.2g}"
+    )

@@ -18,7 +18,7 @@ from keras import ops
 from ddpm_lib import distribution, images
 from ddpm_lib.config import InputError, RunConfig, TrainConfig
 from ddpm_lib.data import Batches
-from ddpm_lib.diffusion import add_noise, at, loss_weights, noise_error_shares, noise_predictor, prediction_target
+from ddpm_lib.diffusion import add_noise, at, loss_weights, noise_error_factors, noise_predictor, prediction_target
 from ddpm_lib.files import CannotWrite, user_path, whole_or_not_at_all
 from ddpm_lib.hardware import compiled, must_compile
 from ddpm_lib.sampling import ddim_sample, noise_per_image
@@ -91,7 +91,7 @@ class DiffusionTrainer(keras.Model):
         t, target, predicted = y_pred
         errors = ops.mean(ops.square(target - predicted), axis=(1, 2, 3))
         prediction = self.run.diffusion.prediction
-        noise_errors = ops.stop_gradient(errors) * at(noise_error_shares(prediction, self.schedule), t, errors)
+        noise_errors = ops.stop_gradient(errors) * at(noise_error_factors(prediction, self.schedule), t, errors)
         quarters = ops.one_hot(t * NUM_QUARTERS // self.schedule.num_steps, NUM_QUARTERS, dtype="float32")
         booked = [ops.sum(quarters * noise_errors[:, None], axis=0), ops.sum(quarters, axis=0)]
         sums, counts = distribution.summed(booked)
@@ -149,7 +149,7 @@ class DiffusionTrainer(keras.Model):
         dropouts = [layer for layer in self.network._flatten_layers() if isinstance(layer, keras.layers.Dropout)]
         for number, layer in enumerate(dropouts, start=1):
             if layer.rate:
-                layer.seed_generator.state.assign(np.array([seed + number, step], "uint32"))
+                layer.seed_generator.state.assign(np.array([(seed + number) % 2**32, step], "uint32"))
 
     def finish_epoch(self) -> dict:
         """Turn the booked losses into a row of the history and start new books.
@@ -373,7 +373,8 @@ class SampleGrid(keras.callbacks.Callback):
         unet = trainer.run.unet
         shape = (unet.image_size, unet.image_size, unet.channels)
         x_T = noise_per_image(range(self.num_images), shape)(-1)
-        x_0 = ops.convert_to_numpy(ddim_sample(trainer.predict_noise, trainer.schedule, x_T, num_steps=25))
+        num_steps = min(25, trainer.schedule.num_steps)
+        x_0 = ops.convert_to_numpy(ddim_sample(trainer.predict_noise, trainer.schedule, x_T, num_steps=num_steps))
         if not distribution.writes_files():  # but all draw: on JAX they do so together
             return
         if np.isnan(x_0).any():  # of weights that are finite, but beyond what the network can work with

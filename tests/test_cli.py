@@ -244,6 +244,7 @@ def test_only_faces_are_mirrored_unless_asked(arguments, mirrored):
     config = train._new_config(cli._parser().parse_args(["train", *arguments]), "float32", False)
     assert config.data.horizontal_flip is mirrored
     assert ("half of them mirrored (--no-mirror: none)" in train._treatment(config)) is mirrored
+    assert "mirror)" not in train._treatment(config, settled=True), "a checkpoint's run goes on as it began"
 
 
 def test_an_existing_run_is_not_overwritten(run_folder, capsys):

@@ -138,6 +138,20 @@ def test_the_image_that_v_implies_is_exact_where_nothing_is_left_of_it():
     np.testing.assert_allclose(numpy(steps[0].x_0_pred), x_0, atol=1e-6)
 
 
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda: diffusion.prediction_target("eps", SCHEDULE, 0.0, 0, 0.0),
+        lambda: diffusion.noise_predictor("eps", SCHEDULE, None),
+        lambda: diffusion.noise_error_factors("eps", SCHEDULE),
+        lambda: diffusion.loss_weights("eps", SCHEDULE),
+    ],
+)
+def test_an_unknown_prediction_is_refused_by_all_who_ask(function):
+    with pytest.raises(ValueError, match="unknown prediction 'eps': choose noise or v"):
+        function()
+
+
 @pytest.mark.parametrize("prediction", ["noise", "v"])
 @pytest.mark.parametrize("gamma", [None, 5.0])
 def test_errors_and_weights_are_those_of_the_images_that_a_prediction_implies(prediction, gamma):
@@ -146,7 +160,7 @@ def test_errors_and_weights_are_those_of_the_images_that_a_prediction_implies(pr
     signal, sigma, d = np.sqrt(alpha_bar), np.sqrt(1 - alpha_bar), 0.3
     # x_t = signal x_0 + sigma noise and v = signal noise - sigma x_0, solved for both.
     noise_apart, x_0_apart = (d, sigma / signal * d) if prediction == "noise" else (signal * d, sigma * d)
-    shares = diffusion.noise_error_shares(prediction, SCHEDULE)
+    shares = diffusion.noise_error_factors(prediction, SCHEDULE)
     np.testing.assert_allclose(shares * d**2, noise_apart * noise_apart * np.ones(1000), rtol=1e-12)
     weighted = diffusion.loss_weights(prediction, SCHEDULE, gamma) * d**2
     if gamma is None:

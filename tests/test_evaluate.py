@@ -102,9 +102,11 @@ def test_small_samples_are_enlarged_and_it_is_said(folder, tmp_path, capsys):
     np.savez(tmp_path / "small.npz", images=np.maximum(pictures(12, 8), 101))
     arguments = ["--samples", tmp_path / "small.npz", "--dataset", "folder", "--data_dir", folder, "--image_size", 16]
     assert evaluate(*arguments, "--cache_dir", tmp_path / "cache", "--out", tmp_path / "out") == 0
-    assert "samples of 8x8 are enlarged to 16x16 (Lanczos)" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "samples of 8x8 are enlarged to 16x16 (Lanczos)" in said and "12 images, seeds unknown" in said
     result = json.loads((tmp_path / "out/evaluation.json").read_text())
     assert (result["enlarged_from"], result["image_size"], result["features"]) == (8, 16, "faces")
+    assert result["seeds"] is None, "nobody knows whether they were chosen"
     assert result["crop"]["other"] == "largest centred square" and result["photographs"]["faces"] == 1.0
 
 

@@ -200,3 +200,8 @@ def test_widgets_through_a_kernel():
         assert {key: state[key] for key in expected} == expected
         assert state["_esm"].startswith(SCRIPT)
     assert views[0]["text/html"] == ScheduleExplorer("cosine", t=7).to_html()
+
+
+def test_a_short_schedule_is_shown_at_one_of_its_own_steps():
+    explorer = ScheduleExplorer(num_steps=100)
+    assert explorer.t == 100 and explorer.figure()[0].startswith(b"\x89PNG")

@@ -38,6 +38,11 @@ def test_a_film_with_losses_is_smaller_and_looks_the_same():
     assert np.abs(pixels - np.concatenate(noisy)).mean() < 8, "less than the noise itself"
 
 
+def test_more_rows_than_a_webp_picture_has_are_refused():
+    with pytest.raises(InputError, match="at most 16,383 rows of pixels in all its frames, got 16,400"):
+        Film(np.zeros((82, 200, 1, 1), np.uint8), [""] * 82, label="step", alt="nothing")
+
+
 @pytest.mark.parametrize("options", [{"start": 4}, {"start": -1}, {"captions": CAPTIONS[:3]}])
 def test_what_does_not_fit_is_refused(options):
     captions = options.pop("captions", CAPTIONS)

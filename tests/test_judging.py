@@ -411,3 +411,9 @@ def test_pictures_without_faces_are_not_judged_by_the_detector(face_network, pho
     noise = GENERATOR.integers(0, 256, (70, 64, 64, 3), dtype=np.uint8)
     with pytest.raises(InputError, match=r"only 0% of these pictures hold a face.*--features inception"):
         evaluation.check_faces(noise, face_network)
+
+
+def test_pictures_too_small_for_a_face_are_refused():
+    networks = object.__new__(faces.FaceNetworks)  # the weights, which may not be installed, are not asked
+    with pytest.raises(InputError, match="at least 20 pixels, and these pictures are 16x16"):
+        networks.is_face(np.zeros((1, 16, 16, 3), np.uint8))

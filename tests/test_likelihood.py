@@ -183,3 +183,8 @@ def test_one_image_has_no_standard_error():
     terms = bound_terms(gaussian_network(1.0), SCHEDULE, np.zeros((1, 3)), discrete=False)
     with pytest.raises(ValueError, match="terms must have at least two images"):
         bits_per_dimension(terms)
+
+
+def test_a_single_step_has_no_posterior_variance():
+    with pytest.raises(ValueError, match="at least 2 steps"):
+        reverse_variances(NoiseSchedule(np.array([0.5])), "posterior")

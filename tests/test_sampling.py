@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from keras import ops
 
+from ddpm_lib.diffusion import noise_predictor
 from ddpm_lib.sampling import (
     ddim_encode,
     ddim_sample,
@@ -340,6 +341,21 @@ def test_clipping_keeps_a_network_that_predicts_nothing_in_range(sampler):
 def test_no_signal_at_all_is_refused():
     with pytest.raises(ValueError, match="alpha_bar is 0 at index 2"):
         ddim_sample(probe_network, NoiseSchedule(np.array([0.1, 0.5, 1.0])), PROBE, num_steps=3)
+
+
+@pytest.mark.parametrize("sampler", [ddpm_sample, ddim_sample, dpm_solver_pp_sample])
+def test_a_prediction_of_v_needs_no_signal(sampler):
+    """Where alpha_bar is 0, v is -x_0. All images are one, so the exact v leads every sampler to it."""
+    schedule, x_0 = NoiseSchedule(np.array([0.1, 0.5, 0.9, 1.0])), 0.3 * np.ones_like(PROBE)
+
+    def exact(x_t, t):
+        alpha_bar = ops.reshape(ops.take(ops.convert_to_tensor(schedule.alpha_bars, "float32"), t), (-1, 1, 1, 1))
+        noise = (x_t - ops.sqrt(alpha_bar) * x_0) / ops.sqrt(1.0 - alpha_bar)
+        return ops.sqrt(alpha_bar) * noise - ops.sqrt(1.0 - alpha_bar) * x_0
+
+    with np.errstate(all="raise"):
+        drawn = numpy(sampler(noise_predictor("v", schedule, exact), schedule, PROBE, num_steps=4))
+    np.testing.assert_allclose(drawn, x_0, atol=1e-5)
 
 
 def test_wrong_choices_are_named():

@@ -87,7 +87,7 @@ def test_zero_terminal_signal_is_allowed():
     assert schedule.alpha_bars[-1] == 0.0 and schedule.snr[-1] == 0.0
 
 
-@pytest.mark.parametrize("betas", [[], [0.0, 0.1], [0.1, 1.1], [[0.1]], [0.1, np.nan], [-0.1]])
+@pytest.mark.parametrize("betas", [[], [0.0, 0.1], [1e-17, 0.1], [0.1, 1.1], [[0.1]], [0.1, np.nan], [-0.1]])
 def test_impossible_betas_are_refused(betas):
     with pytest.raises(ValueError, match="one-dimensional"):
         NoiseSchedule(np.array(betas))

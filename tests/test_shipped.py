@@ -234,8 +234,9 @@ def test_averaged_weights_may_go_on_otherwise(capsys):
     stored = checkpoints.read_config("faces32")
     assert resumed() == stored and resumed("--mirror") == stored
     assert resumed("--no-mirror") == stored.replace(data={"horizontal_flip": False})
-    given = ["--lr", "1e-4", "--precision", "mixed_bfloat16", "--jit", "on"]
-    assert resumed(*given) == stored.replace(train={"learning_rate": 1e-4, "precision": "mixed_bfloat16", "jit": True})
+    given = ["--lr", "1e-4", "--precision", "mixed_bfloat16", "--jit", "on", "--seed", "7", "--rematerialize"]
+    chosen = {"learning_rate": 1e-4, "precision": "mixed_bfloat16", "jit": True, "seed": 7, "rematerialize": True}
+    assert resumed(*given) == stored.replace(train=chosen)
     assert "batch_size" in refused(capsys, "train", "--resume", "faces32", "--batch_size", "8")
 
 
@@ -246,6 +247,34 @@ def test_the_trainer_of_averaged_weights_follows_what_was_chosen(exported):
     assert trainer.run == config
     assert "bfloat16" in {layer.compute_dtype for layer in trainer.network.layers}
     assert float(trainer.optimizer.learning_rate) == 0.25
+
+
+@pytest.mark.parametrize("part, value", [("unet", {"dropout": 0.1}), ("diffusion", {"prediction": "v"})])
+def test_averaged_weights_of_another_network_do_not_go_on(exported, part, value):
+    config = checkpoints.read_config(exported).replace(**{part: value})
+    with pytest.raises(InputError, match=f"do not fit the configuration: its {part} is another one"):
+        checkpoints.resume(exported, config)
+
+
+def test_averaged_weights_do_not_write_over_the_run_they_came_from(checkpoint, capsys):
+    before = checkpoint.read_bytes()
+    averaged = checkpoint.with_name("averaged.npz")
+    checkpoints.export(checkpoint, averaged)
+    line = refused(capsys, "train", "--resume", averaged, "--epochs", "9", "--out", checkpoint.parent)
+    assert "holds a run already" in line and checkpoint.read_bytes() == before
+    averaged.unlink()
+
+
+def test_the_digits_take_no_folder_of_images_when_they_go_on(capsys):
+    assert "need no --data_dir" in refused(capsys, "train", "--resume", "digits", "--data_dir", "here")
+
+
+@pytest.mark.slow
+def test_a_run_that_is_over_leaves_no_empty_folder(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["train", "--resume", "digits"]) == 0
+    assert "name more with --epochs" in capsys.readouterr().out
+    assert list((tmp_path / "runs").iterdir()) == []
 
 
 @pytest.mark.slow

@@ -97,6 +97,17 @@ def test_two_calls_draw_different_noise_and_two_runs_the_same():
     assert not np.array_equal(first, numpy(new_trainer(TINY.replace(train={"seed": 6}))(x_0)[1]))
 
 
+def test_the_largest_seed_has_dropout():
+    new_trainer(TINY.replace(unet={"dropout": 0.5}, train={"seed": 2**32 - 1})).restore_randomness()
+
+
+@pytest.mark.slow
+def test_a_grid_is_drawn_where_the_schedule_has_few_steps(tmp_path):
+    trainer = new_trainer(TINY.replace(diffusion={"num_steps": 10}, train={"epochs": 1}))
+    training.fit_run(trainer, IMAGES, [training.SampleGrid(tmp_path, 3, num_images=1)], verbose=0)
+    assert (tmp_path / "samples/epoch_1.png").is_file()
+
+
 def test_dropout_differs_from_layer_to_layer_step_to_step_and_run_to_run_and_repeats_in_a_resumed_run():
     def masks(trainer):
         trainer.restore_randomness()

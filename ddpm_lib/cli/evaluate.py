@@ -59,7 +59,7 @@ def run(flags):
     check_sampler_flags(flags)
     _refuse_to_write_over(flags)
     hardware.enable_memory_growth()
-    samples = _read_samples(flags.samples, flags.num_samples) if flags.samples else None
+    samples, seeded = _read_samples(flags.samples, flags.num_samples) if flags.samples else (None, True)
     config = checkpoints.read_config(flags.model) if flags.model else None
     if config:
         _check_same_kind(flags, config)
@@ -91,7 +91,7 @@ def run(flags):
             "model": flags.model,
             "model_step": model.step if model else None,
             **how,
-            "seeds": f"0 to {num_samples - 1}",
+            "seeds": f"0 to {num_samples - 1}" if seeded else None,
             "enlarged_from": size if size < unet.image_size else None,
             "dataset": flags.dataset,
             **facts,
@@ -137,7 +137,7 @@ def _read_samples(path, num_samples):
         raise InputError(f"{path} holds {len(images):,} samples, fewer than --num_samples {num_samples:,}")
     if seeds is not None and not np.array_equal(seeds, np.arange(len(images))):
         raise InputError(f"{path} must hold the seeds 0, 1, 2, ...: chosen pictures say nothing about a model")
-    return images[:num_samples]
+    return images[:num_samples], seeds is not None
 
 
 def _check_same_kind(flags, config):
@@ -204,9 +204,9 @@ def _trained_on(flags, config, facts, unet):
 def _headline(result, network):
     crop = (result["crop"] or {}).get("178x218")
     how = f"{result['sampler']}, {result['num_steps']} steps" if "sampler" in result else result["samples_file"]
-    size = result["image_size"]
+    size, seeds = result["image_size"], f"seeds {result['seeds']}" if result["seeds"] else "seeds unknown"
     return (
-        f"{result['model'] or 'samples'}: {result['num_samples']:,} images, seeds {result['seeds']}, {how}\n"
+        f"{result['model'] or 'samples'}: {result['num_samples']:,} images, {seeds}, {how}\n"
         f"{result['dataset']}: {result['num_photographs']:,} images at {size}x{size}"
         f"{f', crop {crop} of 178x218' if crop else ''}\n"
         f"features {network.name}: {network.about}, {result['num_features']} numbers an image"

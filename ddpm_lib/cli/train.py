@@ -42,8 +42,12 @@ def add_flags(parser):
     parser.flag("batch_size", type=COUNT)
     parser.flag("steps_per_epoch", type=COUNT, help="(default: one pass over the data)")
     parser.flag("lr", type=number_type(float, 0.0, allow_least=False), help="learning rate")
-    parser.flag("precision", choices=["auto", *PRECISIONS], help="(default: auto)")
-    parser.flag("jit", choices=["auto", "on", "off"], help="compile the step with XLA (default: auto, with a GPU)")
+    parser.flag("precision", choices=["auto", *PRECISIONS], help="(default: auto, or that of the run resumed)")
+    parser.flag(
+        "jit",
+        choices=["auto", "on", "off"],
+        help="compile the step with XLA (default: auto, with a GPU, or as in the run resumed)",
+    )
     parser.flag(
         "devices",
         type=_devices,
@@ -79,7 +83,7 @@ def run(flags):
     from ddpm_lib import distribution, hardware
 
     if distribution.processes_named():
-        if not (flags.out or flags.resume):
+        if not (flags.out or _is_whole_run(flags.resume)):
             raise InputError("several processes must know the run folder: name it with --out, the same for all of them")
         if keras.backend.backend() == "jax":
             _watch(flags)
@@ -127,7 +131,7 @@ def _train(flags):
             _refuse_existing_run(pathlib.Path(flags.out))
 
     distribution.check_run(config.train.batch_size, config.unet.dropout)
-    print(_treatment(config))
+    print(_treatment(config, settled=_is_whole_run(flags.resume)))
     images = data.load_images(
         config.data, config.unet, cache_dir=config.data.cache_dir, max_bad_fraction=flags.max_bad_fraction
     )
@@ -150,12 +154,13 @@ def _train(flags):
 
     with sole_user(folder) if distribution.writes_files() else contextlib.nullcontext():
         keras.utils.set_random_seed(config.train.seed)  # of the initial weights: JAX has them equal in all processes
+        if not _is_whole_run(flags.resume):
+            _refuse_existing_run(folder)  # one that began while the images were read
         if flags.resume:
             trainer = checkpoints.resume(flags.resume, config)
             anew = "" if _is_whole_run(flags.resume) else ", with averaged weights alone: the optimizer starts anew"
             print(f"resuming {flags.resume} at step {trainer.step}{anew}")
         else:
-            _refuse_existing_run(folder)  # one that began while the images were read
             trainer = training.DiffusionTrainer(config)
         _fit(flags, trainer, folder, images, per_epoch)
 
@@ -171,6 +176,9 @@ def _fit(flags, trainer, folder, images, per_epoch):
     )
     if trainer.step >= config.train.epochs * per_epoch:
         print(f"this run has had {trainer.step // per_epoch} epochs already; name more with --epochs")
+        if distribution.writes_files() and not flags.out:
+            with contextlib.suppress(OSError):  # it is empty if it was made just now
+                folder.rmdir()
         return
     writes = distribution.writes_files()
     if writes:
@@ -195,7 +203,7 @@ def _fit(flags, trainer, folder, images, per_epoch):
         message = _start_again("another process of this run is gone", folder)
         print(f"ddpm train: error: {message}", file=sys.stderr, flush=True)
         os._exit(BAD_INPUT)
-    if diverged := finite_divergence(trainer.rows):
+    if diverged := finite_divergence(trainer.rows, config.diffusion):
         raise InputError(f"{diverged}; start a new run with --lr below {config.train.learning_rate:g}")
     loss = trainer.rows[-1]["loss"]
     last = folder / f"unet_epoch_{len(trainer.rows)}.keras"
@@ -207,8 +215,7 @@ def _fit(flags, trainer, folder, images, per_epoch):
 
 def _new_config(flags, precision, jit) -> RunConfig:
     dataset = flags.dataset or (PRESETS[flags.preset].data.dataset if flags.preset else "digits")
-    if flags.data_dir and dataset == "digits":
-        raise InputError(f"the digits need no --data_dir {flags.data_dir}: leave it out, or name another --dataset")
+    _refuse_data_dir_of_digits(flags, dataset)
     config = PRESETS[flags.preset or DEFAULT_PRESETS[dataset]]
     # The preset is for a network; whether left and right may be exchanged is a matter of the data.
     mirror = dataset == "celeba" if flags.mirror is None else flags.mirror
@@ -220,15 +227,21 @@ def _new_config(flags, precision, jit) -> RunConfig:
     return config.replace(data=data, train=train)
 
 
-def _treatment(config):
-    """Say in one line what is done to the images before the network sees them."""
+def _refuse_data_dir_of_digits(flags, dataset):
+    if flags.data_dir and dataset == "digits":
+        raise InputError(f"the digits need no --data_dir {flags.data_dir}: leave it out, or name another --dataset")
+
+
+def _treatment(config, settled=False):
+    """Say in one line what is done to the images before the network sees them; `settled` where no flag changes it."""
     size, data = config.unet.image_size, config.data
     prepared = {
         "digits": "enlarged from 8x8",
         "fashion_mnist": "28x28 with a black edge of 2",
     }.get(data.dataset, "RGB, the centred square of each (148x148 of CelebA's 178x218), resized")
-    mirrored = "half of them mirrored (--no-mirror: none)" if data.horizontal_flip else "not mirrored (see --mirror)"
-    return f"images: {prepared}, {size}x{size}, {mirrored}"
+    mirrored = "half of them mirrored" if data.horizontal_flip else "not mirrored"
+    otherwise = "" if settled else " (--no-mirror: none)" if data.horizontal_flip else " (see --mirror)"
+    return f"images: {prepared}, {size}x{size}, {mirrored}{otherwise}"
 
 
 def _absolute(path):
@@ -237,14 +250,19 @@ def _absolute(path):
 
 def _given_train_flags(flags):
     """The settings among the flags that were given, by their names in `TrainConfig`."""
-    given = {
-        "batch_size": flags.batch_size,
-        "steps_per_epoch": flags.steps_per_epoch,
-        "learning_rate": flags.lr,
-        "seed": flags.seed,
-        "rematerialize": flags.rematerialize,
-    }
-    return {name: value for name, value in given.items() if value is not None}
+    return _given(
+        {
+            "batch_size": flags.batch_size,
+            "steps_per_epoch": flags.steps_per_epoch,
+            "learning_rate": flags.lr,
+            "seed": flags.seed,
+            "rematerialize": flags.rematerialize,
+        }
+    )
+
+
+def _given(values):
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def _refuse_existing_run(folder):
@@ -261,9 +279,15 @@ def _is_whole_run(resumed):
 
 
 def _resumed(flags):
+    """Return the configuration of a run that goes on, and refuse flags that contradict it.
+
+    A checkpoint's run goes on as it began, for as many epochs as are asked for. Averaged weights begin a run of their
+    own: what does not change how many steps an epoch has may be chosen anew.
+    """
     from ddpm_lib import checkpoints, hardware
 
     config = checkpoints.read_config(flags.resume)
+    _refuse_data_dir_of_digits(flags, config.data.dataset)
     data = {"data_dir": _absolute(flags.data_dir), "cache_dir": _absolute(flags.cache_dir)}
     train = {"epochs": flags.epochs}
     asked = {"preset": (flags.preset, config.preset), "dataset": (flags.dataset, config.data.dataset)}
@@ -277,10 +301,11 @@ def _resumed(flags):
             asked["precision"] = (flags.precision, config.train.precision)
         if flags.jit not in (None, "auto"):
             asked["jit"] = (flags.jit, "on" if config.train.jit else "off")
-    else:  # averaged weights begin a run of their own: what counts no steps may be chosen anew
-        asked.pop("lr", None)
+    else:
+        for name in ("lr", "seed", "rematerialize"):
+            asked.pop(name, None)
         data["horizontal_flip"] = flags.mirror
-        train["learning_rate"] = flags.lr
+        train |= {"learning_rate": flags.lr, "seed": flags.seed, "rematerialize": flags.rematerialize}
         train["precision"] = flags.precision and hardware.choose_precision(flags.precision)[0]
         train["jit"] = flags.jit and hardware.choose_jit(flags.jit)
     for name, (wanted, stored) in asked.items():
@@ -289,9 +314,7 @@ def _resumed(flags):
                 f"--{name} {wanted} contradicts the checkpoint, which has {name} {stored}: "
                 "leave the flag out, or start a new run"
             )
-    if flags.out and pathlib.Path(flags.out).resolve() != pathlib.Path(flags.resume).parent.resolve():
+    own_folder = pathlib.Path(flags.resume).parent.resolve() if _is_whole_run(flags.resume) else None
+    if flags.out and pathlib.Path(flags.out).resolve() != own_folder:
         _refuse_existing_run(pathlib.Path(flags.out))
-    given = {"data": data, "train": train}
-    return config.replace(
-        **{part: {name: value for name, value in values.items() if value is not None} for part, values in given.items()}
-    )
+    return config.replace(data=_given(data), train=_given(train))

@@ -1,6 +1,6 @@
 """Datasets: prepare pictures once into a uint8 array on disk, then serve float batches of it without end.
 
-Nothing here depends on a deep-learning backend: batches are NumPy arrays, and which images a batch holds is a function
+Nothing here computes on a deep-learning backend: batches are NumPy arrays, and which images a batch holds is a function
 of the seed and the global step alone.
 """
 

@@ -69,7 +69,7 @@ class Batches(keras.utils.PyDataset):
         return len(self.images) // self.batch_size
 
     def __getitem__(self, index: int) -> np.ndarray:
-        """Return the batch of step `start_step + index`, or our share: (batch_size, H, W, C) float32 in [-1, 1]."""
+        """Return the batch of step `start_step + index`, or this share of it: (N, H, W, C) float32 in [-1, 1]."""
         step = self.start_step + index
         batch = from_uint8(self.images[self.image_indices(step)[self.rows]])
         if self.horizontal_flip:

@@ -73,7 +73,16 @@ class FaceNetworks:
 
         Returns:
             (N,) bool.
+
+        Raises:
+            InputError: if the pictures are smaller than a face can be.
         """
+        if min(images.shape[1:3]) < SMALLEST_FACE:
+            found = f"{images.shape[2]}x{images.shape[1]}"
+            raise InputError(
+                f"a face has at least {SMALLEST_FACE} pixels, and these pictures are {found}: "
+                "take larger ones, or the features inception"
+            )
         return np.concatenate([self._found(images[part]) for part in _parts(len(images), "finding faces", progress)])
 
     def _found(self, images):

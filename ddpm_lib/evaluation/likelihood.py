@@ -40,13 +40,15 @@ def reverse_variances(schedule: NoiseSchedule, variance: str | np.ndarray = "bet
         variance: "beta", "posterior", or (T,) positive numbers.
 
     Raises:
-        ValueError: if `variance` is none of these.
+        ValueError: if `variance` is none of these, or the posterior's of a single step, which is 0.
     """
     if isinstance(variance, str):
         if variance not in VARIANCES:
             raise ValueError(f"unknown variance {variance!r}: choose one of {', '.join(VARIANCES)}, or give numbers")
         if variance == "beta":
             return np.array(schedule.betas)
+        if schedule.num_steps < 2:
+            raise ValueError("the posterior variance of a single step is 0: schedule must have at least 2 steps")
         return np.append(schedule.posterior_variances[1:2], schedule.posterior_variances[1:])
     variances = np.asarray(variance, np.float64)
     if variances.shape != (schedule.num_steps,) or not (variances > 0).all():

@@ -35,6 +35,9 @@ film.querySelector('output').textContent = caption;
 this.setAttribute('aria-valuetext', caption);"""
 
 
+MOST_ROWS = 16_383  # of a WebP picture
+
+
 class Film:
     """Frames behind a slider, for a notebook and for the book: it shows itself as HTML.
 
@@ -49,7 +52,8 @@ class Film:
             noise.
 
     Raises:
-        InputError: if there is not one caption a frame, or `start` is none of the frames.
+        InputError: if there is not one caption a frame, `start` is none of the frames, or all frames together have more
+            rows of pixels than a WebP picture can.
     """
 
     def __init__(
@@ -67,6 +71,8 @@ class Film:
             raise InputError(f"one caption a frame: got {len(frames)} frames and {len(captions)} captions")
         if not 0 <= start < len(frames):
             raise InputError(f"start must be in 0..{len(frames) - 1}, got {start}")
+        if (rows := len(frames) * len(frames[0])) > MOST_ROWS:
+            raise InputError(f"a film has at most {MOST_ROWS:,} rows of pixels in all its frames, got {rows:,}")
         self.frames, self.captions = np.stack(list(frames)), [str(caption) for caption in captions]
         self.label, self.alt, self.start, self.scale = label, alt, start, scale
         self.quality = quality

@@ -105,8 +105,10 @@ class ScheduleExplorer(_Explorer):
         elif picture not in shown:
             raise InputError(f"unknown picture {picture!r}: choose {', '.join(shown)}, or give a uint8 array")
         self._shown = shown[picture]
-        if settings.get("t", 1) > settings.get("num_steps", 1000):
-            raise InputError(f"t is {settings['t']}, but the schedule has {settings.get('num_steps', 1000)} steps")
+        num_steps = settings.get("num_steps", 1000)
+        settings.setdefault("t", min(250, num_steps))
+        if settings["t"] > num_steps:
+            raise InputError(f"t is {settings['t']}, but the schedule has {num_steps} steps")
         del shown["checkerboard"]  # the script draws its own
         encoded = {key: base64.b64encode(np.ascontiguousarray(pixels)).decode() for key, pixels in shown.items()}
         super().__init__(name, kind=kind, picture=picture, pictures=encoded, **settings)

@@ -2,14 +2,15 @@
 
 import json
 import os
+import re
 import signal
 
 import keras
 import numpy as np
 import pytest
 
-from ddpm_lib import checkpoints, cli, data, images, training
-from ddpm_lib.config import PRESETS, DataConfig, InputError, UNetConfig
+from ddpm_lib import checkpoints, cli, data, images, stopping, training
+from ddpm_lib.config import PRESETS, DataConfig, DiffusionConfig, InputError, UNetConfig
 from tests.test_training import IMAGES, TINY, callbacks, new_trainer
 
 
@@ -128,6 +129,19 @@ def test_a_weight_beyond_float16_is_not_exported(tmp_path):
 def test_what_is_no_number_is_no_black_pixel():
     with pytest.raises(InputError, match="diverged"):
         images.to_uint8(np.full((1, 2, 2, 1), np.nan))
+
+
+@pytest.mark.parametrize(
+    "diffusion, fine, bad, untrained",
+    [
+        (DiffusionConfig(), 1.1, 1.3, "is 1$"),
+        # The mean of cos^2 over a quarter of its period: what zeros for v are worth as noise.
+        (DiffusionConfig("cosine", prediction="v"), 0.5, 0.7, r"is 0\.5$"),
+    ],
+)
+def test_a_loss_is_compared_with_that_of_an_untrained_network(diffusion, fine, bad, untrained):
+    assert stopping.finite_divergence([{"loss": bad}, {"loss": fine}], diffusion) is None
+    assert re.search(untrained, stopping.finite_divergence([{"loss": fine}, {"loss": bad}], diffusion))
 
 
 @pytest.mark.slow

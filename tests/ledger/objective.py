@@ -288,7 +288,7 @@ CHECKS: dict[str, Check] = {
         ((r"+ (\hat\varepsilon", r"- (\hat\varepsilon"),),
     ),
     "eq-objective-in-noise": Check(
-        "ddpm_lib/diffusion.py: noise_error_shares",
+        "ddpm_lib/diffusion.py: noise_error_factors",
         ATOMS,
         atoms,
         (
