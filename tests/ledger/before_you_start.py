@@ -83,7 +83,7 @@ INLINE = Inline(
             sums, r"\operatorname{E}[#1] = 2, \quad \operatorname{Var}[#1] = 9"
         ),
         "they are independent. Which distribution has $#1$?": Says(sums, r"\operatorname{Var}[#1] = 25"),
-        "Answer $#1$. The logarithm is a parabola, $#2$ and a constant.": Says(bells, r"S = #1, \quad P = #2"),
+        "Answer $#1$. The logarithm is a parabola, $#2$ plus a constant.": Says(bells, r"S = #1, \quad P = #2"),
         "At $#1$ it is flat": Says(middle, r"#1, \quad S = 0"),
         "the exponent has the derivative $#1$.": Says(bells, "E = #1"),
         "Which number $c$ makes $#1$ as small": Says(moments, "L = #1"),
