@@ -105,7 +105,7 @@ def main() -> None:
         half_mirrored = whole[chosen]
         half_mirrored[::2] = half_mirrored[::2, :, ::-1]
         variants = {"untouched": whole[chosen], "mirrored": whole[chosen][:, :, ::-1]}
-        variants |= {"half of them mirrored": half_mirrored}
+        variants["half of them mirrored"] = half_mirrored
         variants |= {f"resized: {name.lower()}": resized(large, name) for name in FILTERS}
         variants |= {"resized: bilinear, not antialiased": sampled(large)}
         variants |= {f"cut: {name}": photographs(SIZE, wider)[chosen] for name, wider in FRAMES.items()}

@@ -246,11 +246,11 @@ def load(path: str | os.PathLike) -> LoadedModel:
         network.set_weights(trainer.ema_network.get_weights())
         step = trainer.step
     _refuse_not_finite(path, network.weights)
-    if diverged := finite_divergence(about["rows"], about["config"].diffusion):
-        print(f"{path}: {diverged}", file=sys.stderr)
-    network.trainable = False
     diffusion = about["config"].diffusion
     schedule = build_schedule(**diffusion.schedule)
+    if diverged := finite_divergence(about["rows"], diffusion.prediction, schedule):
+        print(f"{path}: {diverged}", file=sys.stderr)
+    network.trainable = False
     predict_noise = noise_predictor(diffusion.prediction, schedule, compiled(network))
     return LoadedModel(predict_noise, network, schedule, about["config"], step, about["rows"])
 

@@ -12,9 +12,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from ddpm_lib.config import DiffusionConfig
 from ddpm_lib.diffusion import noise_error_factors
-from ddpm_lib.schedules import build_schedule
+from ddpm_lib.schedules import NoiseSchedule
 
 # Give or take the chance of a short epoch.
 WORSE_THAN_UNTRAINED = 1.2
@@ -105,13 +104,13 @@ def after_divergence(trainer, folder: str | os.PathLike) -> str:
     )
 
 
-def finite_divergence(rows: list[dict], diffusion: DiffusionConfig) -> str | None:
+def finite_divergence(rows: list[dict], prediction: str, schedule: NoiseSchedule) -> str | None:
     """Say of a history how bad its end is where the run diverged and its numbers stayed finite, or return None.
 
     The last row alone counts: what grows at first may still come down. An untrained network answers zeros. What it
     predicts has the mean square 1 (for v: at most, if the images lie in [-1, 1]), and the loss is that of the noise.
     """
-    untrained = noise_error_factors(diffusion.prediction, build_schedule(**diffusion.schedule)).mean()
+    untrained = noise_error_factors(prediction, schedule).mean()
     if not rows or rows[-1]["loss"] <= WORSE_THAN_UNTRAINED * untrained:
         return None
     return (

@@ -30,7 +30,7 @@ MAY_IMPORT = {
     "distribution": {"keras", "numpy", "tensorflow", "jax"},
     "sampling": {"keras", "numpy", "tqdm", "schedules", "diffusion", "hardware"},
     "data": {"keras", "numpy", "PIL", "sklearn", "tqdm", "config", "files", "images", "data", "ddpm_lib"},
-    "stopping": {"keras", "numpy", "config", "schedules", "diffusion"},
+    "stopping": {"keras", "numpy", "schedules", "diffusion"},
     "training": {
         *("keras", "numpy", "matplotlib"),
         *("config", "files", "schedules", "images", "diffusion", "unet", "hardware", "sampling", "data", "stopping"),

@@ -147,7 +147,7 @@ def _train(flags):
     if distribution.process()[1] > 1:
         own = config.replace(data={"data_dir": None, "cache_dir": None})  # each machine has its own places
         distribution.check_agreement(f"{own} {checkpoints.digest(flags.resume) if flags.resume else ''}")
-    own_folder = flags.out or (pathlib.Path(flags.resume).parent if _is_whole_run(flags.resume) else None)
+    own_folder = flags.out or _folder_of_run(flags.resume)
     folder = pathlib.Path(own_folder or f"runs/{config.preset}")
     if distribution.writes_files():
         folder = make_folder(folder) if own_folder else new_folder(folder)
@@ -203,7 +203,7 @@ def _fit(flags, trainer, folder, images, per_epoch):
         message = _start_again("another process of this run is gone", folder)
         print(f"ddpm train: error: {message}", file=sys.stderr, flush=True)
         os._exit(BAD_INPUT)
-    if diverged := finite_divergence(trainer.rows, config.diffusion):
+    if diverged := finite_divergence(trainer.rows, config.diffusion.prediction, trainer.schedule):
         raise InputError(f"{diverged}; start a new run with --lr below {config.train.learning_rate:g}")
     loss = trainer.rows[-1]["loss"]
     last = folder / f"unet_epoch_{len(trainer.rows)}.keras"
@@ -278,6 +278,10 @@ def _is_whole_run(resumed):
     return bool(resumed) and pathlib.Path(resumed).suffix == ".keras"
 
 
+def _folder_of_run(resumed):
+    return pathlib.Path(resumed).parent if _is_whole_run(resumed) else None
+
+
 def _resumed(flags):
     """Return the configuration of a run that goes on, and refuse flags that contradict it.
 
@@ -289,32 +293,30 @@ def _resumed(flags):
     config = checkpoints.read_config(flags.resume)
     _refuse_data_dir_of_digits(flags, config.data.dataset)
     data = {"data_dir": _absolute(flags.data_dir), "cache_dir": _absolute(flags.cache_dir)}
-    train = {"epochs": flags.epochs}
+    train, given = {"epochs": flags.epochs}, _given_train_flags(flags)
+    if not _is_whole_run(flags.resume):
+        data["horizontal_flip"] = flags.mirror
+        train |= {name: given.pop(name, None) for name in ("learning_rate", "seed", "rematerialize")}
+        train["precision"] = flags.precision and hardware.choose_precision(flags.precision)[0]
+        train["jit"] = flags.jit and hardware.choose_jit(flags.jit)
     asked = {"preset": (flags.preset, config.preset), "dataset": (flags.dataset, config.data.dataset)}
-    for name, value in _given_train_flags(flags).items():
+    for name, value in given.items():
         asked["lr" if name == "learning_rate" else name] = (value, getattr(config.train, name))
     if _is_whole_run(flags.resume):
         if flags.mirror not in (None, config.data.horizontal_flip):
-            given, stored = ("--mirror", "no-mirror") if flags.mirror else ("--no-mirror", "mirror")
-            raise InputError(f"{given} contradicts the checkpoint, which has {stored}: leave the flag out")
+            flag, stored = ("--mirror", "no-mirror") if flags.mirror else ("--no-mirror", "mirror")
+            raise InputError(f"{flag} contradicts the checkpoint, which has {stored}: leave the flag out")
         if flags.precision not in (None, "auto"):
             asked["precision"] = (flags.precision, config.train.precision)
         if flags.jit not in (None, "auto"):
             asked["jit"] = (flags.jit, "on" if config.train.jit else "off")
-    else:
-        for name in ("lr", "seed", "rematerialize"):
-            asked.pop(name, None)
-        data["horizontal_flip"] = flags.mirror
-        train |= {"learning_rate": flags.lr, "seed": flags.seed, "rematerialize": flags.rematerialize}
-        train["precision"] = flags.precision and hardware.choose_precision(flags.precision)[0]
-        train["jit"] = flags.jit and hardware.choose_jit(flags.jit)
     for name, (wanted, stored) in asked.items():
         if wanted is not None and wanted != stored:
             raise InputError(
                 f"--{name} {wanted} contradicts the checkpoint, which has {name} {stored}: "
                 "leave the flag out, or start a new run"
             )
-    own_folder = pathlib.Path(flags.resume).parent.resolve() if _is_whole_run(flags.resume) else None
-    if flags.out and pathlib.Path(flags.out).resolve() != own_folder:
+    run_folder = _folder_of_run(flags.resume)
+    if flags.out and not (run_folder and pathlib.Path(flags.out).resolve() == run_folder.resolve()):
         _refuse_existing_run(pathlib.Path(flags.out))
     return config.replace(data=_given(data), train=_given(train))

@@ -11,6 +11,7 @@ import pytest
 
 from ddpm_lib import checkpoints, cli, data, images, stopping, training
 from ddpm_lib.config import PRESETS, DataConfig, DiffusionConfig, InputError, UNetConfig
+from ddpm_lib.schedules import build_schedule
 from tests.test_training import IMAGES, TINY, callbacks, new_trainer
 
 
@@ -140,8 +141,9 @@ def test_what_is_no_number_is_no_black_pixel():
     ],
 )
 def test_a_loss_is_compared_with_that_of_an_untrained_network(diffusion, fine, bad, untrained):
-    assert stopping.finite_divergence([{"loss": bad}, {"loss": fine}], diffusion) is None
-    assert re.search(untrained, stopping.finite_divergence([{"loss": fine}, {"loss": bad}], diffusion))
+    about = diffusion.prediction, build_schedule(**diffusion.schedule)
+    assert stopping.finite_divergence([{"loss": bad}, {"loss": fine}], *about) is None
+    assert re.search(untrained, stopping.finite_divergence([{"loss": fine}, {"loss": bad}], *about))
 
 
 @pytest.mark.slow
