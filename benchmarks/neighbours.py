@@ -32,7 +32,7 @@ def main():
     parser.add_argument("--data_dir", default=os.environ.get("DDPM_DATA_DIR"), help="(default: $DDPM_DATA_DIR)")
     parser.add_argument("--model", default="faces")
     parser.add_argument("--num_samples", type=int, default=256)
-    parser.add_argument("--steps", type=int, default=50, help="of DDPM (default: 50, as in the chapter)")
+    parser.add_argument("--steps", type=int, default=100, help="of DDPM (default: 100, as in the chapter)")
     parser.add_argument("--out", type=pathlib.Path, default=OUT)
     flags = parser.parse_args()
     if flags.data_dir is None:

@@ -2,10 +2,11 @@
 
     python benchmarks/traps.py [--data_dir img_align_celeba.zip]
 
-One half of some photographs, cut, resized or stored in another way, is compared with the other half; also halves of
-different sizes, pictures glued from two faces, and a half that holds nothing but copies of the other. All of it in two
-kinds of features: those of a network that knows faces, and the mean colours of 8x8 squares. The extra `evaluate` is
-needed, and photographs, named by --data_dir or DDPM_DATA_DIR. `results/traps.json` holds numbers alone, no pictures.
+One half of some photographs, mirrored, cut, resized or stored in another way, is compared with the other half; also
+halves of different sizes, pictures glued from two faces, and a half that holds nothing but copies of the other. All of
+it in two kinds of features: those of a network that knows faces, and the mean colours of 8x8 squares. The extra
+`evaluate` is needed, and photographs, named by --data_dir or DDPM_DATA_DIR. `results/traps.json` holds numbers
+alone, no pictures.
 """
 
 import argparse
