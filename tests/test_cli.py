@@ -162,9 +162,9 @@ def test_ctrl_c_keeps_the_finished_images(run_folder, tmp_path, capsys, monkeypa
 @pytest.mark.parametrize(
     "flags, sampler, options",
     [
-        ([], "ddpm_sample", {"num_steps": 50, "variance": "posterior"}),
+        ([], "ddpm_sample", {"num_steps": 100, "variance": "posterior"}),
         (["--steps", "1000"], "ddpm_sample", {"num_steps": 1000, "variance": "beta"}),
-        (["--variance", "beta"], "ddpm_sample", {"num_steps": 50, "variance": "beta"}),
+        (["--variance", "beta"], "ddpm_sample", {"num_steps": 100, "variance": "beta"}),
         (["--sampler", "ddim"], "ddim_sample", {"num_steps": 50, "eta": 0.0}),
         (["--sampler", "dpm++"], "dpm_solver_pp_sample", {"num_steps": 20}),
     ],

@@ -104,7 +104,7 @@ def add_sampler_flags(parser):
     parser.flag(
         "sampler", choices=["ddpm", "ddim", "dpm++"], default="ddpm", help="dpm++ is DPM-Solver++(2M) (default: ddpm)"
     )
-    parser.flag("steps", type=COUNT, help="(default: 50, for dpm++ 20)")
+    parser.flag("steps", type=COUNT, help="(default: 100, for ddim 50, for dpm++ 20)")
     parser.flag(
         "variance",
         choices=["beta", "posterior"],
@@ -125,7 +125,7 @@ def chosen_sampler(flags, total):
     """Return the sampler that checked flags name, and its options, for a model that was trained with `total` steps."""
     from ddpm_lib import sampling
 
-    steps = flags.steps or min({"ddpm": 50, "ddim": 50, "dpm++": 20}[flags.sampler], total)
+    steps = flags.steps or min({"ddpm": 100, "ddim": 50, "dpm++": 20}[flags.sampler], total)
     if steps > total:
         raise InputError(f"--steps {steps} is more than the {total} steps the model was trained with")
     options = {"num_steps": steps}
