@@ -30,7 +30,7 @@ from ddpm_lib.training import DiffusionTrainer, fit_run
 OUT = pathlib.Path(__file__).parents[1] / "data/runs/face_trials"
 PRESET = PRESETS["faces64"]
 NUM_SAMPLES = 500
-SAMPLING = {"batch_size": 32, "num_steps": 50, "variance": "posterior"}  # the default of `ddpm generate`
+SAMPLING = {"batch_size": 32, "num_steps": 50, "variance": "posterior"}
 # What differs from the preset: v, the cosine schedule, patches of 2, no weights of the loss, attention at 8x8 alone.
 ARMS = {
     "preset": {},
