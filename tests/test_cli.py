@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+import types
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -17,7 +18,7 @@ import pytest
 from PIL import Image
 
 from ddpm_lib import checkpoints, cli, config, sampling
-from ddpm_lib.cli import conventions, train
+from ddpm_lib.cli import conventions, generate, train
 
 ROOT = pathlib.Path(__file__).parents[1]
 # Networks of few weights in the place of the presets': what is tested is the command around them.
@@ -133,6 +134,16 @@ def test_the_strip_shows_no_frame_twice(run_folder, tmp_path, steps, frames):
     frame, gap = 16 * 6, 4
     assert Image.open(tmp_path / "out/trajectory.png").width == frames * (frame + gap) - gap
     assert Image.open(tmp_path / "out/trajectory.gif").n_frames == steps + 1
+
+
+@pytest.mark.parametrize("steps, frames", [(50, 51), (100, 51), (119, 61), (1000, 60)])
+def test_the_film_of_many_steps_stays_short(tmp_path, steps, frames):
+    trajectory, rng = generate.Trajectory(1000, num_images=1), np.random.default_rng(0)
+    x_T, *walk = rng.uniform(-1, 1, (steps + 1, 1, 8, 8, 1)).astype("float32")
+    for t, x in zip(np.linspace(1000, 0, steps + 1).round().astype(int)[1:], walk, strict=True):
+        trajectory.record(types.SimpleNamespace(x=x, t_next=int(t) - 1))
+    trajectory.save(tmp_path, x_T, scale=1)
+    assert Image.open(tmp_path / "trajectory.gif").n_frames == frames
 
 
 @pytest.mark.slow

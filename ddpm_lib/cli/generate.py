@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import pathlib
 
@@ -126,7 +127,7 @@ class Trajectory:
     Args:
         num_train_steps: T of the schedule; the starting noise is at step T, a clean image at step 0.
         num_images: how many of the first batch to show.
-        num_frames: about how many frames the film has.
+        num_frames: how many frames the film has at most, beside the last.
     """
 
     def __init__(self, num_train_steps: int, num_images: int = 4, num_frames: int = 60):
@@ -152,7 +153,7 @@ class Trajectory:
         # With few steps one frame may be the nearest to several.
         shown = dict.fromkeys(min(grids, key=lambda t: abs(t - target)) for target in wanted)
         images.save_strip(folder / "trajectory.png", [grids[t] for t in shown], [f"t = {t}" for t in shown], scale)
-        film = list(frames.values())[:: max(1, len(frames) // self.num_frames)]
+        film = list(frames.values())[:: math.ceil(len(frames) / self.num_frames)]
         if film[-1] is not frames[0]:
             film.append(frames[0])
         film = [images.make_grid(images.to_uint8(frame)) for frame in film]
