@@ -203,6 +203,7 @@ def test_flags_that_contradict_the_checkpoint_name_both_values(run_folder, capsy
     for flag, value, stored in [
         ("--batch_size", 16, "8"),
         ("--lr", 0.5, "0.001"),
+        ("--min_snr_gamma", 5.0, "None"),
         ("--seed", 9, "3"),
         ("--preset", "celeba64", "digits16"),
         ("--dataset", "fashion_mnist", "digits"),

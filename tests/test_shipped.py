@@ -235,7 +235,9 @@ def test_averaged_weights_may_go_on_otherwise(capsys):
     assert resumed() == stored and resumed("--mirror") == stored
     assert resumed("--no-mirror") == stored.replace(data={"horizontal_flip": False})
     given = ["--lr", "1e-4", "--precision", "mixed_bfloat16", "--jit", "on", "--seed", "7", "--rematerialize"]
+    given += ["--min_snr_gamma", "5"]
     chosen = {"learning_rate": 1e-4, "precision": "mixed_bfloat16", "jit": True, "seed": 7, "rematerialize": True}
+    chosen["min_snr_gamma"] = 5.0
     assert resumed(*given) == stored.replace(train=chosen)
     assert "batch_size" in refused(capsys, "train", "--resume", "faces32", "--batch_size", "8")
 

@@ -42,6 +42,12 @@ def add_flags(parser):
     parser.flag("batch_size", type=COUNT)
     parser.flag("steps_per_epoch", type=COUNT, help="(default: one pass over the data)")
     parser.flag("lr", type=number_type(float, 0.0, allow_least=False), help="learning rate")
+    parser.flag(
+        "min_snr_gamma",
+        type=number_type(float, 0.0, allow_least=False),
+        metavar="GAMMA",
+        help="weigh the image's error by the signal-to-noise ratio, GAMMA at most, such as 5 (default: the preset's)",
+    )
     parser.flag("precision", choices=["auto", *PRECISIONS], help="(default: auto, or that of the run resumed)")
     parser.flag(
         "jit",
@@ -255,6 +261,7 @@ def _given_train_flags(flags):
             "batch_size": flags.batch_size,
             "steps_per_epoch": flags.steps_per_epoch,
             "learning_rate": flags.lr,
+            "min_snr_gamma": flags.min_snr_gamma,
             "seed": flags.seed,
             "rematerialize": flags.rematerialize,
         }
@@ -296,7 +303,8 @@ def _resumed(flags):
     train, given = {"epochs": flags.epochs}, _given_train_flags(flags)
     if not _is_whole_run(flags.resume):
         data["horizontal_flip"] = flags.mirror
-        train |= {name: given.pop(name, None) for name in ("learning_rate", "seed", "rematerialize")}
+        free = ("learning_rate", "min_snr_gamma", "seed", "rematerialize")
+        train |= {name: given.pop(name, None) for name in free}
         train["precision"] = flags.precision and hardware.choose_precision(flags.precision)[0]
         train["jit"] = flags.jit and hardware.choose_jit(flags.jit)
     asked = {"preset": (flags.preset, config.preset), "dataset": (flags.dataset, config.data.dataset)}
