@@ -19,6 +19,7 @@ import keras
 import numpy as np
 
 from ddpm_lib import checkpoints, data, diffusion, images, sampling
+from ddpm_lib.vetting import is_exported
 
 FOLDER = pathlib.Path(__file__).parent / "checkpoints"
 TABLE_MARK = "<!-- This table is written by data/ship.py. -->\n"
@@ -85,7 +86,7 @@ def describe(name: str, path: pathlib.Path, checkpoint: str, commit: str, data_d
     shipped = checkpoints.load(path)
     config, content = shipped.config, path.read_bytes()
     storage = {"precision": "float16"}
-    if pathlib.Path(checkpoint).suffix != ".npz":  # an exported file is rounded already
+    if not is_exported(checkpoint):  # an exported file is rounded already
         storage |= compare(checkpoints.load(checkpoint), shipped, data_dir)
     history = [{key: round(value, 5) for key, value in row.items()} for row in shipped.rows]
     return {
