@@ -5,8 +5,8 @@
 Time is counted in steps of the preset. An arm with another network takes as many steps as fit into that time, by how
 much longer its own step takes, measured in turn with the preset's. So the trials can share a machine with other work.
 Every arm starts from the same seed and sees the same photographs. Then 500 faces of the averaged weights are judged as
-`ddpm evaluate` does. A loss would not do: what it is the mean of differs from arm to arm. An arm that is already in the
-file of results is not trained again. Of each the first 16 faces are kept as a picture.
+`ddpm evaluate` does. A loss would not do: it says little about faces. An arm that is already in the file of results is
+not trained again. Of each the first 16 faces are kept as a picture.
 """
 
 from __future__ import annotations
@@ -68,6 +68,8 @@ def main():
         print("skipped: no photographs are named by --data_dir or DDPM_DATA_DIR")
         return
     try:
+        if flags.steps < 1:
+            raise InputError("--steps must be at least 1")
         judged = JudgedFaces(flags.out, flags.data_dir, steps=flags.steps, num_samples=NUM_SAMPLES)
     except InputError as error:
         parser.error(str(error))
@@ -79,7 +81,11 @@ def main():
         trainer = DiffusionTrainer(PRESET.replace(**ARMS[name] | {"train": train}))
         fit_run(trainer, judged.photographs, verbose=2)
         with tempfile.TemporaryDirectory() as folder:
-            checkpoints.save(trainer, pathlib.Path(folder) / "arm.keras")
+            try:
+                checkpoints.save(trainer, pathlib.Path(folder) / "arm.keras")
+            except InputError as error:  # weights that are not finite: the other arms can do without this one
+                print(f"{name}: {error}", flush=True)
+                continue
             model = ddpm_lib.load(pathlib.Path(folder) / "arm.keras")
         drawn = sampling.sample_images(model, sampling.ddpm_sample, range(NUM_SAMPLES), **SAMPLING)
         judged.add(name, images.to_uint8(drawn), relative_cost=cost, images=trainer.step * PRESET.train.batch_size)

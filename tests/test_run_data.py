@@ -103,6 +103,33 @@ def test_faces_are_the_shipped_model():
     np.testing.assert_allclose(history["loss"], [row["loss"] for row in model.rows], rtol=1e-5)
 
 
+def test_what_judges_the_faces_judged_the_shipped_ones():
+    run = json.loads((RUNS / "faces64/run.json").read_text("utf8"))
+    files = ("evaluate_faces.json", "neighbours.json", "quality_and_speed/results.json", "longer.json")
+    evaluated, near, quality, longer = (json.loads((RUNS / "faces64" / file).read_text("utf8")) for file in files)
+    assert {ddpm_lib.load("faces").step, near["model_step"], quality["model_step"]} == {run["steps"]}
+    assert evaluated["model_step"] == run["steps"] and evaluated["sha256"] == run["config"]["data"]["sha256"]
+    # The same faces were judged twice, by `ddpm evaluate` and by the benchmark.
+    [row] = [row for row in longer["rows"] if row["images"] == run["images"]]
+    again = quality["runs"][f"ddpm posterior, {longer['num_steps']} steps"]
+    assert (longer["variance"], longer["num_samples"]) == ("posterior", quality["num_samples"])
+    for measure in ("frechet_distance", "precision", "recall"):
+        assert row[measure]["mean"] == pytest.approx(again[measure]["mean"], abs=1e-4)
+
+
+@pytest.mark.parametrize("folder", ["faces64/quality_and_speed", "face_trials"])
+def test_every_judged_run_has_its_picture_of_16_faces(folder):
+    results = json.loads((RUNS / folder / "results.json").read_text("utf8"))
+    pictures = {run["picture"] for run in results["runs"].values()}
+    assert pictures == {path.name for path in (RUNS / folder).glob("*.webp")} and len(pictures) == len(results["runs"])
+    sizes = set()
+    for name in pictures:
+        with Image.open(RUNS / folder / name) as picture:
+            sizes.add(picture.size)
+    assert sizes == {(16 * 64 + 15, 64)}
+    assert results["sha256"] == json.loads((RUNS / "faces64/run.json").read_text("utf8"))["config"]["data"]["sha256"]
+
+
 def test_losses_of_faces_are_in_order():
     """Nothing beats the memory on the training images, and the memory of pure noise is the mean: a linear answer."""
     losses = table(RUNS / "faces32/loss_by_step.csv")

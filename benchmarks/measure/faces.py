@@ -10,6 +10,7 @@ import numpy as np
 
 from ddpm_lib import data, evaluation, images
 from ddpm_lib.config import PRESETS, DataConfig, InputError
+from ddpm_lib.files import whole_or_not_at_all
 
 
 class JudgedFaces:
@@ -18,7 +19,7 @@ class JudgedFaces:
     Args:
         folder: made if it is not there.
         data_dir: archive or folder of photographs.
-        **settings: what all runs have in common; it stands at the head of the results.
+        **settings: what all runs have in common, beside the photographs; it stands at the head of the results.
 
     Raises:
         InputError: if the folder holds runs of other settings, or the photographs cannot be read.
@@ -26,12 +27,13 @@ class JudgedFaces:
 
     def __init__(self, folder: pathlib.Path, data_dir: str | os.PathLike, **settings):
         self.folder, self.file = folder, folder / "results.json"
+        self.photographs = data.load_images(DataConfig("celeba", os.fspath(data_dir)), PRESETS["faces64"].unet)
+        settings["sha256"] = data.describe(self.photographs)["sha256"]
         self.results = {**settings, "runs": {}}
         if self.file.exists():
             self.results = json.loads(self.file.read_text("utf8"))
-            if any(self.results[name] != value for name, value in settings.items()):
+            if any(self.results.get(name) != value for name, value in settings.items()):
                 raise InputError(f"{self.file} is of other settings than {settings}: name another --out, or remove it")
-        self.photographs = data.load_images(DataConfig("celeba", os.fspath(data_dir)), PRESETS["faces64"].unet)
         self.network = evaluation.feature_network("faces")
         folder.mkdir(parents=True, exist_ok=True)
 
@@ -42,9 +44,9 @@ class JudgedFaces:
         """Judge the faces of a run, (N, 64, 64, 3) uint8, write all down with further facts, and print a line."""
         judged = evaluation.judge(drawn, self.photographs, self.network)
         self.results["photographs"] = judged["photographs"]
-        self.results["runs"][name] = {**facts, **judged["samples"]}
-        picture = self.folder / f"{name.replace(', ', '_').replace(' ', '_')}.webp"
-        images.to_pil(images.make_grid(drawn[:16], 16)).save(picture, quality=85, method=6)
+        picture = f"{name.replace(', ', '_').replace(' ', '_')}.webp"
+        images.to_pil(images.make_grid(drawn[:16], 16)).save(self.folder / picture, quality=85, method=6)
+        self.results["runs"][name] = {"picture": picture, **facts, **judged["samples"]}
         self.note()
         distance, faces = judged["samples"]["frechet_distance"], judged["samples"]["faces"]
         about = f"distance {distance['mean']:.3f} ± {distance['std']:.3f}, faces {faces:.1%}"
@@ -53,4 +55,5 @@ class JudgedFaces:
     def note(self, **facts) -> None:
         """Write the results down, with further facts at their head."""
         self.results |= facts
-        self.file.write_text(json.dumps(self.results, indent=1) + "\n", "utf8")
+        with whole_or_not_at_all(self.file) as temporary:  # it may hold the work of days
+            temporary.write_text(json.dumps(self.results, indent=1) + "\n", "utf8")
