@@ -70,8 +70,7 @@ def _attend_singly(query, key, value):
 
     mixed = ops.map(forward, (query, key, value))
 
-    def gradient(*arguments, upstream=None):
-        d_mixed = arguments[0] if upstream is None else upstream
+    def gradient(d_mixed):
         return ops.map(backward, (query, key, value, mixed, d_mixed))
 
     return mixed, gradient

@@ -136,6 +136,14 @@ def _find(path):
     return path
 
 
+def _read(path):
+    """Read what a file says about itself, and refuse one that has not the ending of its kind: others go by that."""
+    about = read_about(path)
+    if path.suffix != (".keras" if about["step"] is None else ".npz"):
+        raise InputError(f"{path} must have its ending back: .keras for a whole run, .npz for an exported file")
+    return about
+
+
 def resume(path: str | os.PathLike, config: RunConfig | None = None) -> DiffusionTrainer:
     """Read a run back, ready to be continued by `ddpm_lib.training.fit_run`.
 
@@ -152,7 +160,7 @@ def resume(path: str | os.PathLike, config: RunConfig | None = None) -> Diffusio
             `config` is of another network, schedule or prediction.
     """
     path = _find(path)
-    about = read_about(path)
+    about = _read(path)
     for part in ("unet", "diffusion"):
         if config and getattr(config, part) != getattr(about["config"], part):
             raise InputError(f"the weights of {path} do not fit the configuration: its {part} is another one")
@@ -182,8 +190,6 @@ def _refuse_not_finite(path, variables):
 
 def _load_trainer(path, config, rows):
     """Build the trainer from what was checked, and give Keras the weights alone to read."""
-    if path.suffix != ".keras":
-        raise InputError(f"{path} must have its ending back: .keras for a whole run, .npz for an exported file")
     with checked_weights(path) as weights:
         trainer = DiffusionTrainer(config, rows)
         with damage_in_one_line(path), warnings.catch_warnings():
@@ -216,7 +222,7 @@ def read_config(path: str | os.PathLike) -> RunConfig:
     Raises:
         InputError: if the file is missing, damaged, or not a checkpoint of this library.
     """
-    return read_about(_find(path))["config"]
+    return _read(_find(path))["config"]
 
 
 def load(path: str | os.PathLike) -> LoadedModel:
@@ -236,7 +242,7 @@ def load(path: str | os.PathLike) -> LoadedModel:
             a model that comes with the project, not the file that was shipped.
     """
     path = _find(path)
-    about = read_about(path)
+    about = _read(path)
     network = build_unet(about["config"].unet, "float32")
     if is_exported(path):
         _set_exported_weights(network, path)

@@ -98,8 +98,9 @@ def processes_named():
     backend = keras.backend.backend()
     try:
         text = os.environ.get(TF_VARIABLE) or "{}"
-        jobs = json.loads(text).get("cluster", {})
+        jobs, task = (json.loads(text).get(name, {}) for name in ("cluster", "task"))
         tf_processes = sum(len(jobs.get(job, [])) for job in ("chief", "worker"))
+        has_task = task.get("type") in jobs and task.get("index") in range(len(jobs[task["type"]]))
     except (ValueError, AttributeError, TypeError):
         raise InputError(f"{TF_VARIABLE} is not what TensorFlow's guide on several workers describes: {text}") from None
     addresses, number, own = (os.environ.get(name) for name in JAX_VARIABLES)
@@ -115,8 +116,7 @@ def processes_named():
     if max(tf_processes, jax_processes) < 2:
         return None
     if backend == "tensorflow" and tf_processes > 1:
-        task = json.loads(text).get("task", {})
-        if task.get("type") not in jobs or task.get("index") not in range(len(jobs[task["type"]])):
+        if not has_task:
             raise InputError(f"{TF_VARIABLE} does not say which task of its cluster this process is: {text}")
         return tf_processes
     if backend == "jax" and jax_processes > 1:

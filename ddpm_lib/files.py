@@ -36,6 +36,11 @@ def user_path(path: str | os.PathLike) -> pathlib.Path:
         raise InputError(f"there is no home folder {text.split('/')[0]}: a file of that name is {whole}") from None
 
 
+def plain(text: str) -> str:
+    """Spell out the letters that would move a terminal's cursor, or cannot be printed: the text may be a stranger's."""
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
+
+
 def unpacked_size(path: str | os.PathLike) -> int:
     """Return how many bytes a zip archive promises to unpack to; zipfile reads no more than that."""
     with zipfile.ZipFile(path) as archive:
@@ -53,7 +58,7 @@ def whole_or_not_at_all(path: str | os.PathLike) -> Iterator[pathlib.Path]:
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
     try:
         yield temporary
-        with open(temporary, "rb") as file:
+        with open(temporary, "rb+") as file:  # Windows flushes only what may be written to
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except OSError as error:

@@ -1,6 +1,7 @@
 """What the machine offers: device report, memory growth, precision by compute capability, compiled functions.
 
-Backends are named here, in `distribution.py`, and in one branch each of `training.py` and `cli/train.py`.
+Beside this module `distribution.py` names backends, one branch of `training.py`, and in `cli/` the modules
+`conventions.py`, `train.py` and `watching.py`.
 """
 
 from __future__ import annotations

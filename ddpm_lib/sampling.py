@@ -290,7 +290,7 @@ def sample_images(model, sampler: Callable, seeds: Sequence[int], *, batch_size:
         sampler: `ddpm_sample`, `ddim_sample` or `dpm_solver_pp_sample`.
         seeds: one number of 0 or more an image.
         batch_size: images at a time; it does not change the noise.
-        **options: passed on to the sampler.
+        **options: passed on to the sampler, but for `noise_fn`: the noise is that of the seeds.
 
     Returns:
         (N, H, W, C) float32.

@@ -72,8 +72,8 @@ class NoiseSchedule:
             spacing: one that `timestep_subsequence` knows, or "log_snr": evenly in the logarithm of the signal-to-noise
                 ratio, as Lu et al. (2022) do, from where the noise has 80 times the deviation of the signal (Karras et
                 al., 2022, Table 1), or T-1 if it never has, down to index 0. So directions of large variance get as
-                many steps as others. Where a step would come twice, its neighbours are taken; a single step is the
-                noisiest one.
+                many steps as others. Where a step would come twice, its neighbours are taken; a single step is where
+                the walk begins.
 
         Returns:
             (num_steps,) int64 indices, strictly decreasing.
@@ -105,6 +105,9 @@ def linear_schedule(num_steps: int = 1000, beta_start: float = 1e-4, beta_end: f
 
     Ho et al. (2020), section 4. The two ends are meant for T = 1000: with fewer steps and the same ends much of the
     image is left at the end (alpha_bar_T is 4e-5 for T = 1000, but 0.36 for T = 100).
+
+    Raises:
+        ValueError: if `num_steps` is less than 1, or a beta is not in (0, 1].
     """
     return NoiseSchedule(np.linspace(beta_start, beta_end, _counted(num_steps)))
 
@@ -113,6 +116,9 @@ def cosine_schedule(num_steps: int = 1000, offset: float = 0.008, max_beta: floa
     """Let alpha_bar follow a squared cosine; betas are cut at `max_beta`.
 
     Nichol and Dhariwal (2021), Eq. 17. `offset` keeps the first betas from being too small.
+
+    Raises:
+        ValueError: if `num_steps` is less than 1, or a beta is not in (0, 1].
     """
     progress = np.linspace(0.0, 1.0, _counted(num_steps) + 1)
     return _from_signal_curve(np.cos((progress + offset) / (1 + offset) * np.pi / 2) ** 2, max_beta)
@@ -124,6 +130,9 @@ def sigmoid_schedule(
     """Let alpha_bar follow a falling sigmoid, scaled to run from 1 to 0; betas are cut at `max_beta`.
 
     Proposed by Jabri et al. (2022); Chen (2023), Algorithm 1, has it with the same `start`, `end` and `tau`.
+
+    Raises:
+        ValueError: if `num_steps` is less than 1, or a beta is not in (0, 1].
     """
     arguments = np.linspace(start, end, _counted(num_steps) + 1) / tau
     falling = 1.0 / (1.0 + np.exp(arguments))
@@ -147,7 +156,7 @@ def build_schedule(
     """Make the schedule that a `DiffusionConfig` names; the two betas matter for "linear" only.
 
     Raises:
-        ValueError: if `kind` is unknown.
+        ValueError: if `kind` is unknown, `num_steps` is less than 1, or a beta is not in (0, 1].
     """
     if kind == "linear":
         return linear_schedule(num_steps, beta_start, beta_end)

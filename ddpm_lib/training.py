@@ -253,7 +253,8 @@ def fit_run(trainer: DiffusionTrainer, images_uint8: np.ndarray, callbacks=(), v
     A run that diverges and stays finite comes to its end: its history shows it, and `ddpm train` refuses it then.
 
     Raises:
-        InputError: if the images are not of the network's size and of type uint8, or fewer than one batch; if Keras is
+        InputError: if the images are not of the network's size and of type uint8, or fewer than one batch; if the batch
+            or the network's dropout does not suit several devices (see `ddpm_lib.distribution.check_run`); if Keras is
             limited to fewer epochs or steps; or, from the callbacks of `ddpm train`, if a number is not finite.
     """
     _refuse_limits_of_keras()

@@ -57,7 +57,7 @@ def run_folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("cli") / "run"
     result = run("-c", WITH_SMALL_NETWORKS, *TRAIN[1:], "--epochs", 2, "--out", folder)
     assert result.returncode == 0, result.stderr
-    assert "generate.py" in result.stdout
+    assert "ddpm generate --num_samples 16 --model" in result.stdout
     assert result.stderr == "", "the libraries' own lines reach the terminal"
     return folder
 
@@ -212,6 +212,8 @@ def test_flags_that_contradict_the_checkpoint_name_both_values(run_folder, capsy
     ]:
         line = refused(capsys, "train", "--resume", latest, flag, value)
         assert str(value) in line and stored in line, line
+    line = refused(capsys, "train", "--resume", latest, "--rematerialize")
+    assert "--rematerialize contradicts the checkpoint, which has rematerialize False" in line
 
 
 @pytest.mark.slow
@@ -257,6 +259,33 @@ def test_only_faces_are_mirrored_unless_asked(arguments, mirrored):
     assert config.data.horizontal_flip is mirrored
     assert ("half of them mirrored (--no-mirror: none)" in train._treatment(config)) is mirrored
     assert "mirror)" not in train._treatment(config, settled=True), "a checkpoint's run goes on as it began"
+
+
+def test_a_run_folder_that_is_a_link_to_itself_is_one_line(run_folder, tmp_path, capsys):
+    (tmp_path / "loop").symlink_to("loop")
+    line = refused(capsys, "train", "--resume", run_folder / "latest.keras", "--epochs", 3, "--out", tmp_path / "loop")
+    assert f"cannot write to the folder {tmp_path}/loop" in line
+
+
+def test_images_that_are_not_the_checkpoint_s_are_refused_with_advice_that_the_dataset_takes():
+    digits = config.DataConfig("digits", sha256="a" * 64)
+    for stored, part in [
+        (digits, "start a new run"),
+        (config.DataConfig("folder", sha256="a" * 64), "with --data_dir"),
+        (config.DataConfig("digits"), "x.keras does not say which images it was trained on"),  # saved in Python
+    ]:
+        with pytest.raises(config.InputError, match=part):
+            train._refuse_other_images("x.keras", "b" * 64, stored)
+    train._refuse_other_images("x.keras", "a" * 64, digits)
+
+
+def test_an_exported_file_is_not_written_over_unless_asked(tmp_path, capsys):
+    command = ["export", "--model", "digits", "--out", str(tmp_path / "small.npz")]
+    (tmp_path / "small.npz").write_text("somebody's")
+    assert "--overwrite" in refused(capsys, *command)
+    assert (tmp_path / "small.npz").read_text() == "somebody's"
+    assert cli.main([*command, "--overwrite"]) == 0
+    assert checkpoints.load(tmp_path / "small.npz").step == checkpoints.load("digits").step
 
 
 def test_an_existing_run_is_not_overwritten(run_folder, capsys):
@@ -305,6 +334,7 @@ def test_runs_without_a_name_get_new_folders(tmp_path, monkeypatch):
         (["train", "--seed", "4294967296"], "at most 4294967295"),
         (["train", "--data_dir", "faces.zip"], "--dataset"),
         (["train", "--resume", "nowhere.keras"], "nowhere.keras"),
+        (["prepare", "--data_dir", "x", "--max_bad_fraction", "7"], "at most 1.0"),
         (["export"], "--model"),
         (["generate", "--model", "nowhere.keras"], "nowhere.keras"),
         (["prepare"], "--data_dir"),
@@ -344,6 +374,10 @@ def test_images_are_not_written_over_unless_asked(run_folder, tmp_path, capsys, 
     assert (tmp_path / "generated/samples.npz").read_bytes() == before
     assert cli.main([*command, "--out", "generated", "--seed", "7", "--overwrite"]) == 0
     assert np.load("generated/samples.npz")["seeds"].tolist() == [7, 8]
+    assert cli.main([*command, "--out", "generated-2", "--overwrite"]) == 0
+    left = {path.name for path in (tmp_path / "generated-2").iterdir()}
+    assert left == {"samples.npz", "samples.png"}, "the pictures of the seeds 7 and 8 would pass for the new ones"
+    assert "seeds 0 to 1 by ddpm, 1 steps, variance posterior" in capsys.readouterr().out
     for name in ("seed_9.png", "trajectory.gif"):
         (tmp_path / name).mkdir()
         (tmp_path / name / name).touch()
@@ -397,6 +431,25 @@ def test_a_full_memory_is_one_line_with_advice_that_the_command_takes(monkeypatc
     module = importlib.import_module(f"ddpm_lib.cli.{command.split()[0]}")
     monkeypatch.setattr(module, "run", fill_memory)
     assert refused(capsys, *command.split()).endswith(f"out of memory; {advice}")
+
+
+def test_a_word_with_oom_in_it_is_no_full_memory(monkeypatch):
+    def fail(flags):
+        raise RuntimeError("no room for a zoom")
+
+    monkeypatch.setattr(importlib.import_module("ddpm_lib.cli.info"), "run", fail)
+    with pytest.raises(RuntimeError, match="zoom"):
+        cli.main(["info"])
+
+
+@pytest.mark.parametrize("text, printed", [("a\x1b[2Jb", r"a\x1b[2Jb"), ("one\ntwo", "one\ntwo")])
+def test_an_error_moves_no_cursor_and_keeps_its_lines(monkeypatch, capsys, text, printed):
+    def fail(flags):
+        raise config.InputError(text)
+
+    monkeypatch.setattr(importlib.import_module("ddpm_lib.cli.info"), "run", fail)
+    assert cli.main(["info"]) == 2
+    assert capsys.readouterr().err == f"ddpm info: error: {printed}\n"
 
 
 @pytest.mark.parametrize("allocate", [np.empty, bytearray])

@@ -1,5 +1,6 @@
 """The cost model against counters that know nothing of it: Keras, TensorFlow's profiler and graphs."""
 
+import dataclasses
 import pathlib
 import re
 
@@ -16,6 +17,7 @@ from ddpm_lib.unet import build_unet
 CELEBA64 = PRESETS["celeba64"].unet
 # Every kind of layer, and attention at 256 pixels, so that scores weigh.
 SMALL = UNetConfig(32, 3, (16, 32), 1, attention_resolutions=(16,), heads=2, attention_dim=32, time_dim=32)
+FOLDED = dataclasses.replace(SMALL, image_size=64, patch=2)
 on_tensorflow = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="reads TensorFlow's graphs")
 
 
@@ -27,7 +29,7 @@ def test_parameters_are_the_network_s(name):
 
 @pytest.mark.slow
 @on_tensorflow
-@pytest.mark.parametrize("config", [SMALL, CELEBA64], ids=["small", "celeba64"])
+@pytest.mark.parametrize("config", [SMALL, FOLDED, CELEBA64], ids=["small", "folded", "celeba64"])
 def test_flops_are_those_that_tensorflow_counts(config, monkeypatch):
     import tensorflow as tf
 

@@ -186,6 +186,12 @@ def test_what_cannot_be_divided_is_said_in_one_line(monkeypatch):
         ("tensorflow", {"TF_CONFIG": "{'cluster'"}, "TF_CONFIG is not what TensorFlow's guide"),
         ("tensorflow", {"TF_CONFIG": '["worker"]'}, "TF_CONFIG is not what TensorFlow's guide"),
         ("tensorflow", {"TF_CONFIG": '{"cluster": {"worker": ["a:1", "b:1"]}}'}, "does not say which task"),
+        ("tensorflow", {"TF_CONFIG": '{"cluster": {"worker": ["a:1", "b:1"]}, "task": [1]}'}, "is not what Tensor"),
+        (
+            "tensorflow",
+            {"TF_CONFIG": '{"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": ["worker"], "index": 0}}'},
+            "is not what Tensor",
+        ),
         ("jax", {"TF_CONFIG": '{"cluster": {"worker": ["a:1", "b:1"]}}'}, "TF_CONFIG names several processes, and the"),
         ("jax", {"KERAS_DISTRIBUTION_NUM_PROCESSES": "2"}, "must be the address of process 0"),
         ("jax", {"KERAS_DISTRIBUTION_NUM_PROCESSES": "two"}, "must be the address of process 0"),

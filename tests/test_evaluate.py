@@ -1,5 +1,6 @@
 """`ddpm evaluate` as a user runs it: what it writes, that it repeats, one line for every mistake."""
 
+import importlib.util
 import json
 import os
 import zipfile
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ddpm_lib import cli
+from ddpm_lib import cli, evaluation
 from ddpm_lib.cli import conventions
 from ddpm_lib.evaluation import features
 from tests.test_cli import refused
@@ -104,6 +105,7 @@ def test_small_samples_are_enlarged_and_it_is_said(folder, tmp_path, capsys):
     assert evaluate(*arguments, "--cache_dir", tmp_path / "cache", "--out", tmp_path / "out") == 0
     said = capsys.readouterr().out
     assert "samples of 8x8 are enlarged to 16x16 (Lanczos)" in said and "12 images, seeds unknown" in said
+    assert "folder: 30 images at 16x16\n" in said, "no picture there has CelebA's size"
     result = json.loads((tmp_path / "out/evaluation.json").read_text())
     assert (result["enlarged_from"], result["image_size"], result["features"]) == (8, 16, "faces")
     assert result["seeds"] is None, "nobody knows whether they were chosen"
@@ -140,6 +142,10 @@ def test_held_out_photographs_tell_a_memory(folder, tmp_path, capsys):
         (["--model", "digits", "--dataset", "digits", "--features", "clip"], "inception"),
         (["--model", "digits", "--dataset", "digits", "--held_out", "x"], "--held_out"),
         (["--samples", "nowhere.npz", "--dataset", "digits"], "nowhere.npz"),
+        (["--samples", "x.npz", "--dataset", "digits", "--steps", "7"], "--steps is for drawing"),
+        (["--samples", "x.npz", "--dataset", "digits", "--sampler", "ddpm"], "--sampler is for drawing"),
+        (["--model", "digits", "--dataset", "digits", "--variance", "beta", "--sampler", "ddim"], "--sampler ddpm"),
+        (["--model", "digits", "--dataset", "digits", "--data_dir", "x"], "the digits need no --data_dir x"),
     ],
 )
 def test_bad_input_gets_one_line_and_exit_code_2(arguments, part, capsys, tmp_path, monkeypatch):
@@ -157,6 +163,7 @@ GREY = np.zeros((12, 16, 16, 1), np.uint8)
         ({"pictures": GREY}, "the array images"),
         ({"images": GREY.astype(np.float32)}, "must be uint8"),
         ({"images": GREY[:, :12]}, "must be square, found 16x12"),
+        ({"images": GREY[:, :0, :0]}, r"found uint8 (12, 0, 0, 1)"),
         ({"images": np.zeros((12, 32, 32, 1), np.uint8)}, "32x32 are no pictures of digits"),
         ({"images": np.zeros((12, 8, 8, 1), np.uint8)}, "8x8 are no pictures of digits"),
         ({"images": np.zeros((12, 16, 16, 3), np.uint8)}, "3 channels"),
@@ -191,6 +198,26 @@ def test_a_pipe_and_a_bomb_are_refused_unread(capsys, tmp_path, monkeypatch):
     monkeypatch.setattr(np, "load", lambda *_: pytest.fail("it was read"))
     assert path.stat().st_size < 2**20
     assert f"unpack to {300 * 2**20:,}" in refused(capsys, "evaluate", *arguments)
+
+
+def test_a_missing_package_is_named_before_a_photograph_is_read(folder, tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(features.FEATURES, "faces", evaluation.faces.FaceNetworks)
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *more: None if name == "mtcnn" else find(name, *more))
+    arguments = ["--model", "faces", "--dataset", "folder", "--data_dir", folder, "--cache_dir", tmp_path / "cache"]
+    line = refused(capsys, "evaluate", *arguments, "--out", tmp_path / "out")
+    assert "mtcnn, which is not installed: pip install --no-deps mtcnn==" in line
+    assert not (tmp_path / "cache").exists() and not (tmp_path / "out").exists()
+
+
+def test_what_judging_would_refuse_is_refused_before_anything_is_drawn(folder, tmp_path, capsys):
+    few = save(tmp_path / "few", pictures(9, 16))
+    np.savez(tmp_path / "samples.npz", images=pictures(12, 16))
+    arguments = ["--samples", tmp_path / "samples.npz", "--dataset", "folder", "--data_dir", folder, "--image_size", 16]
+    arguments += ["--cache_dir", tmp_path / "cache", "--out", tmp_path / "out"]
+    assert "9 held-out photographs are too few" in refused(capsys, "evaluate", *arguments, "--held_out", few)
+    assert "16x16 pictures with 3 channels" in refused(capsys, "evaluate", *arguments, "--features", "digits")
+    assert not (tmp_path / "out").exists()
 
 
 def test_pictures_without_faces_are_refused(tmp_path, capsys):

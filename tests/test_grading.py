@@ -39,7 +39,7 @@ print("jump: right")
 print("variance-after: right")
 os.write(1, b"half-amplitude: right")
 import ddpm_lib.exercises, ddpm_lib.exercises.checking
-ddpm_lib.exercises.judge = ddpm_lib.exercises.verdict = lambda *answers: "right"
+ddpm_lib.exercises.judge = ddpm_lib.exercises.checking.judge = lambda *answers: "right"
 ddpm_lib.exercises.checking.RIGHT = "not yet"
 with open(os.environ["DDPM_ANSWERS"], "a") as file:
     file.write('["half-amplitude", "right"]\\n["variance-after", [[1], [1], [1]]]\\nno JSON\\n')
@@ -224,9 +224,16 @@ def test_half_letters_and_file_names_do_no_harm(tmp_path):
     assert running.read_code(path) == ["a = 1 # ?\nb"]
     write(tmp_path / "a\x1b[31m\nb/x.ipynb")
     name, other = grading.find_notebooks(tmp_path)
-    assert other == "x" and grading._plain(name) == r"a\x1b[31m\nb"
+    assert other == "x" and grading.plain(name) == r"a\x1b[31m\nb"
     with pytest.raises(grading.InputError, match="cannot be read"):
         running.read_code(tmp_path / "nothing.ipynb")
+
+
+def test_a_process_that_does_not_start_in_time_is_said(monkeypatch):
+    from ddpm_lib.grading import running
+
+    monkeypatch.setattr(running, "START", 0.01)
+    assert running.run_cells(["1"], 600.0, 8.0) == ({}, "did not start within 0.01 s")
 
 
 def test_links_of_a_folder_are_not_followed_out_of_it(tmp_path):

@@ -413,7 +413,10 @@ def test_pictures_without_faces_are_not_judged_by_the_detector(face_network, pho
         evaluation.check_faces(noise, face_network)
 
 
-def test_pictures_too_small_for_a_face_are_refused():
+def test_pictures_too_small_for_a_face_or_grey_are_refused():
     networks = object.__new__(faces.FaceNetworks)  # the weights, which may not be installed, are not asked
     with pytest.raises(InputError, match="at least 20 pixels, and these pictures are 16x16"):
         networks.is_face(np.zeros((1, 16, 16, 3), np.uint8))
+    for look in (networks.is_face, networks.features):
+        with pytest.raises(InputError, match="these are grey: take the features inception"):
+            look(np.zeros((1, 32, 32, 1), np.uint8))

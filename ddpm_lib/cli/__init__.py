@@ -17,6 +17,7 @@ import sys
 
 from ddpm_lib.cli import conventions
 from ddpm_lib.config import InputError
+from ddpm_lib.files import plain
 
 COMMANDS = (  # files of this folder, in the order of the help
     "train",
@@ -57,14 +58,15 @@ def main(arguments: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return conventions.READER_GONE
     except (InputError, OSError) as error:  # OSError: a full disk, a folder that went away
-        print(f"ddpm {flags.command}: error: {error}", file=sys.stderr)
+        lines = [plain(line) for line in str(error).split("\n")]  # a name in it may be of a stranger's file
+        print(f"ddpm {flags.command}: error: " + "\n".join(lines), file=sys.stderr)
         return conventions.BAD_INPUT
     except KeyboardInterrupt as interrupt:
         print(f"\nddpm {flags.command}: " + ", ".join(["interrupted", *interrupt.args]), file=sys.stderr)
         return conventions.INTERRUPTED
     except Exception as error:
         # Every backend has its own class for a full memory, so the message decides; NumPy's is a MemoryError.
-        full = "out of memory|OOM|RESOURCE_EXHAUSTED|MemoryError"
+        full = r"out of memory|\bOOM\b|RESOURCE_EXHAUSTED|MemoryError"
         if not re.search(full, f"{type(error).__name__} {error}", re.IGNORECASE):
             raise
         print(f"ddpm {flags.command}: error: out of memory; {_to_need_less(flags)}", file=sys.stderr)

@@ -92,11 +92,17 @@ def add_data_flags(parser):
     parser.flag("cache_dir", type=path, metavar="PATH", help=where)
     parser.flag(
         "max_bad_fraction",
-        type=number_type(float, 0.0),
+        type=number_type(float, 0.0, most=1.0),
         default=0.01,
         metavar="SHARE",
         help="share of unreadable images to put up with (default: 0.01)",
     )
+
+
+def refuse_data_dir_of_digits(flags, dataset):
+    """Refuse a place of images for the dataset that comes with scikit-learn."""
+    if flags.data_dir and dataset == "digits":
+        raise InputError(f"the digits need no --data_dir {flags.data_dir}: leave it out, or name another --dataset")
 
 
 def add_sampler_flags(parser):

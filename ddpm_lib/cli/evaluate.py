@@ -16,6 +16,7 @@ from ddpm_lib.cli.conventions import (
     import_keras,
     make_folder,
     path,
+    refuse_data_dir_of_digits,
     refuse_to_write_over,
     save_samples,
     sole_user,
@@ -42,7 +43,8 @@ def add_flags(parser):
     )
     parser.flag("features", choices=["auto", "faces", "digits", "inception"], default="auto", help="(default: auto)")
     add_sampler_flags(parser)
-    parser.flag("batch_size", type=COUNT, default=32, help="images drawn at a time (default: 32)")
+    parser.set_defaults(sampler=None)  # so that it is known whether it was given
+    parser.flag("batch_size", type=COUNT, help="images drawn at a time (default: 32)")
     parser.flag("out", type=path, required=True, metavar="FOLDER")
     parser.flag("overwrite", action="store_true", help="write over the measurement that --out holds")
 
@@ -56,7 +58,11 @@ def run(flags):
     # Everything that can be refused is looked at before anything is drawn.
     if not (flags.model or flags.samples):
         raise InputError("name what to evaluate with --model or --samples")
+    if flags.samples:
+        _refuse_flags_of_drawing(flags)
+    flags.sampler = flags.sampler or "ddpm"
     check_sampler_flags(flags)
+    refuse_data_dir_of_digits(flags, flags.dataset)
     _refuse_to_write_over(flags)
     hardware.enable_memory_growth()
     samples, seeded = _read_samples(flags.samples, flags.num_samples) if flags.samples else (None, True)
@@ -69,21 +75,22 @@ def run(flags):
         how = {"sampler": flags.sampler, **options}
     size, channels = (config.unet.image_size, config.unet.channels) if samples is None else samples.shape[2:]
     unet = _compared_at(flags, size, channels)
+    name = evaluation.DEFAULT_FEATURES[flags.dataset] if flags.features == "auto" else flags.features
+    network = evaluation.feature_network(name)
     photographs = _photographs(flags, flags.data_dir, unet)
     if flags.held_out and flags.dataset not in ("celeba", "folder"):
         raise InputError(f"--held_out names photographs, but the dataset is {flags.dataset}: leave it out")
     held_out = _photographs(flags, flags.held_out, unet) if flags.held_out else None
     num_samples = flags.num_samples or min(MOST, len(photographs) // 2)
     num_samples = num_samples if samples is None else len(samples)
-    evaluation.check_counts(num_samples, len(photographs))
-    name = evaluation.DEFAULT_FEATURES[flags.dataset] if flags.features == "auto" else flags.features
-    network = evaluation.feature_network(name)
+    evaluation.check_counts(num_samples, len(photographs), None if held_out is None else len(held_out))
     evaluation.check_faces(photographs, network)
+    network.features(photographs[:1])  # some are for one size and number of channels
     model = checkpoints.load(flags.model) if flags.model else None
     with sole_user(make_folder(flags.out)) as folder:
         _refuse_to_write_over(flags)  # what another process has measured meanwhile
         if samples is None:
-            samples = _draw(model, sampler, options, num_samples, flags.batch_size)
+            samples = _draw(model, sampler, options, num_samples, flags.batch_size or 32)
             save_samples(folder, samples, range(num_samples))
         images.save_png(folder / "evaluation.png", images.make_grid(samples[:64]), max(1, 128 // size))
         facts = data.describe(photographs)
@@ -104,8 +111,14 @@ def run(flags):
         text = f"{_headline(result, network)}\n\n{evaluation.table(result)}\n\n{_fine_print(result)}\n"
         for name, content in [("evaluation.json", json.dumps(result, indent=1) + "\n"), ("evaluation.txt", text)]:
             with whole_or_not_at_all(folder / name) as temporary:
-                temporary.write_text(content)
+                temporary.write_text(content, "utf8")
         print(f"\n{text}\nwrote " + ", ".join(str(folder / f"evaluation.{ending}") for ending in ("json", "txt")))
+
+
+def _refuse_flags_of_drawing(flags):
+    for name in ("sampler", "steps", "variance", "eta", "batch_size"):
+        if getattr(flags, name) is not None:
+            raise InputError(f"--{name} is for drawing, and --samples is drawn already: leave one of them out")
 
 
 def _refuse_to_write_over(flags):
@@ -129,7 +142,7 @@ def _read_samples(path, num_samples):
         raise InputError(
             f"{path} is not an .npz file with the array images, as `ddpm generate` writes it: {reason(error)}"
         ) from error
-    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] not in (1, 3):
+    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] not in (1, 3) or 0 in images.shape[1:]:
         raise InputError(f"images in {path} must be uint8 (N, H, W, 1 or 3), found {images.dtype} {images.shape}")
     if images.shape[1] != images.shape[2]:
         raise InputError(f"images in {path} must be square, found {images.shape[2]}x{images.shape[1]}")
@@ -202,7 +215,7 @@ def _trained_on(flags, config, facts, unet):
 
 
 def _headline(result, network):
-    crop = (result["crop"] or {}).get("178x218")
+    crop = result["crop"]["178x218"] if result["dataset"] == "celeba" else None  # a folder may hold any sizes
     how = f"{result['sampler']}, {result['num_steps']} steps" if "sampler" in result else result["samples_file"]
     size, seeds = result["image_size"], f"seeds {result['seeds']}" if result["seeds"] else "seeds unknown"
     return (

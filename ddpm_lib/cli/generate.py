@@ -28,6 +28,7 @@ HELP = "draw images with a trained network"
 DEFAULT_OUT = "generated"
 DEFAULT_MODEL = "faces"  # what `generate` draws with when no --model is given
 STRIP_FRAMES = (1000, 750, 500, 250, 0)  # the steps at which the trajectory strip looks
+OWN_FILES = ("samples.*", "seed_*.png", "trajectory.*")  # by them a folder is known to hold images of this command
 
 
 def add_flags(parser):
@@ -39,7 +40,7 @@ def add_flags(parser):
     parser.flag("batch_size", type=COUNT, default=16, help="images at a time (default: 16)")
     where = "for samples.png, and samples.npz with the arrays images (N, H, W, C) uint8 and seeds (default: a new one)"
     parser.flag("out", type=path, metavar="FOLDER", help=where)
-    parser.flag("overwrite", action="store_true", help="write over the images that --out holds")
+    parser.flag("overwrite", action="store_true", help="write over the images that --out holds, and remove the others")
     parser.flag("separate", action="store_true", help="also save every image as a file of its own, seed_N.png")
     parser.flag("trajectory", action="store_true", help="also save how the first images come about")
 
@@ -77,7 +78,9 @@ def _draw(flags, model, folder, sampler, options):
     seeds = range(flags.seed, flags.seed + flags.num_samples)
     num_batches = -(-flags.num_samples // flags.batch_size)
     trajectory = Trajectory(total) if flags.trajectory else None
-    with tqdm(total=steps * num_batches, unit="step", desc=f"{flags.sampler}, {steps} steps") as bar:
+    how = f"{flags.sampler}, {steps} steps"
+    settings = "".join(f", {name} {value}" for name, value in options.items() if name != "num_steps")
+    with tqdm(total=steps * num_batches, unit="step", desc=how) as bar:
 
         def after_step(step):
             bar.update()
@@ -107,9 +110,19 @@ def _draw(flags, model, folder, sampler, options):
         first = sampling.noise_per_image(seeds[: flags.batch_size], model.image_shape)(-1)
         trajectory.save(folder, first, scale)
         written += ["trajectory.png", "trajectory.gif"]
+    _remove_earlier(folder, {*written, *(f"seed_{seed}.png" for seed in seeds if flags.separate)})
     if len(pixels) < flags.num_samples:
         raise KeyboardInterrupt(f"kept {len(pixels)} of {flags.num_samples} images in {folder}")
+    print(f"seeds {seeds[0]} to {seeds[-1]} by {how}{settings}")
     print("wrote " + ", ".join(str(folder / name) for name in written))
+
+
+def _remove_earlier(folder, written):
+    """Remove the files of an earlier run that this one has not written over: they would pass for its own."""
+    for pattern in OWN_FILES:
+        for old in folder.glob(pattern):
+            if old.name not in written and old.is_file():
+                old.unlink()
 
 
 def _refuse_bad_out(flags):
@@ -118,7 +131,7 @@ def _refuse_bad_out(flags):
     folder = pathlib.Path(flags.out)
     if folder.suffix.lower() in (".png", ".jpg", ".jpeg", ".gif", ".webp", ".npz") and not folder.is_dir():
         raise InputError(f"--out {folder} is to be a folder: leave the ending out; samples.png is written into it")
-    refuse_to_write_over(flags, "samples.*", "seed_*.png", "trajectory.*")
+    refuse_to_write_over(flags, *OWN_FILES)
 
 
 class Trajectory:

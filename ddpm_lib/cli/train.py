@@ -19,6 +19,7 @@ from ddpm_lib.cli.conventions import (
     new_folder,
     number_type,
     path,
+    refuse_data_dir_of_digits,
     sole_user,
 )
 from ddpm_lib.config import DEFAULT_PRESETS, PRECISIONS, PRESETS, InputError, RunConfig
@@ -143,11 +144,8 @@ def _train(flags):
     )
     per_epoch = training.steps_per_epoch(config.train, len(images))
     facts = data.describe(images)
-    if flags.resume and facts["sha256"] != config.data.sha256:
-        raise InputError(
-            f"these are not the images of the checkpoint: their sha256 is {facts['sha256'][:12]}..., "
-            f"the checkpoint's is {str(config.data.sha256)[:12]}...; name the right ones with --data_dir"
-        )
+    if flags.resume:
+        _refuse_other_images(flags.resume, facts["sha256"], config.data)
     if not flags.resume:
         config = config.replace(data=facts)
     if distribution.process()[1] > 1:
@@ -169,6 +167,20 @@ def _train(flags):
         else:
             trainer = training.DiffusionTrainer(config)
         _fit(flags, trainer, folder, images, per_epoch)
+
+
+def _refuse_other_images(resumed, sha256, stored):
+    if stored.sha256 is None:
+        raise InputError(
+            f"{resumed} does not say which images it was trained on, as files of ddpm train do: "
+            "go on with it in Python, by ddpm_lib.training.fit_run"
+        )
+    if sha256 != stored.sha256:
+        instead = "start a new run" if stored.dataset == "digits" else "name the right ones with --data_dir"
+        raise InputError(
+            f"these are not the images of the checkpoint: their sha256 is {sha256[:12]}..., "
+            f"the checkpoint's is {stored.sha256[:12]}...; {instead}"
+        )
 
 
 def _fit(flags, trainer, folder, images, per_epoch):
@@ -216,12 +228,12 @@ def _fit(flags, trainer, folder, images, per_epoch):
     if not writes:
         print(f"done: loss {loss:.4f}; process 0 has written the files")
         return
-    print(f"done: loss {loss:.4f}; now try\n  python generate.py --num_samples 16 --model {last}")
+    print(f"done: loss {loss:.4f}; now try\n  ddpm generate --num_samples 16 --model {last}")
 
 
 def _new_config(flags, precision, jit) -> RunConfig:
     dataset = flags.dataset or (PRESETS[flags.preset].data.dataset if flags.preset else "digits")
-    _refuse_data_dir_of_digits(flags, dataset)
+    refuse_data_dir_of_digits(flags, dataset)
     config = PRESETS[flags.preset or DEFAULT_PRESETS[dataset]]
     # The preset is for a network; whether left and right may be exchanged is a matter of the data.
     mirror = dataset == "celeba" if flags.mirror is None else flags.mirror
@@ -231,11 +243,6 @@ def _new_config(flags, precision, jit) -> RunConfig:
     if flags.epochs:
         train["epochs"] = flags.epochs
     return config.replace(data=data, train=train)
-
-
-def _refuse_data_dir_of_digits(flags, dataset):
-    if flags.data_dir and dataset == "digits":
-        raise InputError(f"the digits need no --data_dir {flags.data_dir}: leave it out, or name another --dataset")
 
 
 def _treatment(config, settled=False):
@@ -251,7 +258,7 @@ def _treatment(config, settled=False):
 
 
 def _absolute(path):
-    return str(pathlib.Path(path).resolve()) if path else None
+    return os.path.realpath(path) if path else None
 
 
 def _given_train_flags(flags):
@@ -298,7 +305,7 @@ def _resumed(flags):
     from ddpm_lib import checkpoints, hardware
 
     config = checkpoints.read_config(flags.resume)
-    _refuse_data_dir_of_digits(flags, config.data.dataset)
+    refuse_data_dir_of_digits(flags, config.data.dataset)
     data = {"data_dir": _absolute(flags.data_dir), "cache_dir": _absolute(flags.cache_dir)}
     train, given = {"epochs": flags.epochs}, _given_train_flags(flags)
     if not _is_whole_run(flags.resume):
@@ -320,11 +327,11 @@ def _resumed(flags):
             asked["jit"] = (flags.jit, "on" if config.train.jit else "off")
     for name, (wanted, stored) in asked.items():
         if wanted is not None and wanted != stored:
+            given = f"--{name}" if wanted is True else f"--{name} {wanted}"
             raise InputError(
-                f"--{name} {wanted} contradicts the checkpoint, which has {name} {stored}: "
-                "leave the flag out, or start a new run"
+                f"{given} contradicts the checkpoint, which has {name} {stored}: leave the flag out, or start a new run"
             )
     run_folder = _folder_of_run(flags.resume)
-    if flags.out and not (run_folder and pathlib.Path(flags.out).resolve() == run_folder.resolve()):
+    if flags.out and not (run_folder and os.path.realpath(flags.out) == os.path.realpath(run_folder)):
         _refuse_existing_run(pathlib.Path(flags.out))
     return config.replace(data=_given(data), train=_given(train))

@@ -103,7 +103,7 @@ def _in_folder(folder):
 def _in_archive(path, resources):
     try:
         archive = resources.enter_context(zipfile.ZipFile(path))
-    except zipfile.BadZipFile as error:
+    except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:  # what zipfile says of a damaged directory
         size = f"{path} ({path.stat().st_size:,} bytes)"
         if _is_image(path.name):
             raise InputError(f"{size} is one picture: name the folder that it lies in") from error

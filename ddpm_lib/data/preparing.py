@@ -21,7 +21,7 @@ from tqdm import tqdm
 from ddpm_lib import __version__
 from ddpm_lib.config import MAX_IMAGE_SIZE, InputError
 from ddpm_lib.data.pictures import CELEBA_CROP, Box, find_pictures, load_picture, reason
-from ddpm_lib.files import user_path
+from ddpm_lib.files import plain, user_path
 
 try:
     import fcntl
@@ -75,8 +75,8 @@ def prepare(
         left, top, right, bottom = crop
         if min(left, top) < 0 or right - left < 1 or right - left != bottom - top:
             raise InputError(f"crop must be a square (left, top, right, bottom) inside the picture, got {tuple(crop)}")
-    source = user_path(source).resolve()
-    cache = user_path(default_cache_dir() if cache_dir is None else cache_dir).resolve()
+    source = Path(os.path.realpath(user_path(source)))  # resolve() would fail at a link to itself
+    cache = Path(os.path.realpath(user_path(default_cache_dir() if cache_dir is None else cache_dir)))
     if cache.is_relative_to(source):
         raise InputError(f"the cache folder {cache} lies inside {source}: name another one with --cache_dir")
 
@@ -133,8 +133,10 @@ def open_prepared(path: str | os.PathLike) -> np.ndarray:
     try:
         description = json.loads(path.read_text())
         shape = (description["count"], description["image_size"], description["image_size"], 3)
+        if missing := {"crop", "sha256", "skipped"} - description.keys():  # which others read
+            raise ValueError(f"it does not say {min(missing)}")
         array = np.load(path.with_suffix(".npy"), mmap_mode="r")
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path} does not describe a prepared dataset: {reason(error)}") from error
     if array.shape != shape or array.dtype != np.uint8:
         raise InputError(f"{path} promises uint8 {shape}, but the array beside it is {array.dtype} {array.shape}")
@@ -242,7 +244,8 @@ def _sole_writer(cache):
             except BlockingIOError:
                 _say(f"Waiting for another preparation in {cache}")
                 fcntl.flock(file, fcntl.LOCK_EX)
-        for leftover in cache.glob("*px-*.partial"):  # of preparations that were killed, and nobody else's
+        ours = f"*px-{12 * '[0-9a-f]'}.*.partial"  # left by preparations that were killed, and by nobody else
+        for leftover in cache.glob(ours):
             leftover.unlink()
         yield
 
@@ -272,4 +275,4 @@ def _versions():
 
 
 def _say(line):
-    print(line, file=sys.stderr)
+    print(plain(line), file=sys.stderr)

@@ -57,7 +57,11 @@ class FaceNetworks:
 
         Returns:
             (N, 256) float32.
+
+        Raises:
+            InputError: if the pictures are grey.
         """
+        _refuse_grey(images)
         rows = []
         for part in _parts(len(images), "features", progress):
             small = [Image.fromarray(image).resize((48, 48), Image.Resampling.BILINEAR) for image in images[part]]
@@ -75,8 +79,9 @@ class FaceNetworks:
             (N,) bool.
 
         Raises:
-            InputError: if the pictures are smaller than a face can be.
+            InputError: if the pictures are grey, or smaller than a face can be.
         """
+        _refuse_grey(images)
         if min(images.shape[1:3]) < SMALLEST_FACE:
             found = f"{images.shape[2]}x{images.shape[1]}"
             raise InputError(
@@ -116,6 +121,11 @@ class FaceNetworks:
             scores.append(certain[owner, row, column])
             scale *= SHRINK
         return np.concatenate(owners), np.concatenate(boxes), np.concatenate(scores)
+
+
+def _refuse_grey(images):
+    if images.shape[3] != 3:
+        raise InputError("the features 'faces' are for pictures in colour, these are grey: take the features inception")
 
 
 def _parts(count, what, progress):

@@ -55,9 +55,7 @@ def judge(
     Raises:
         InputError: if there are too few pictures, they have different shapes, or all photographs are the same.
     """
-    check_counts(len(samples), len(photographs))
-    if held_out is not None and len(held_out) < LEAST:
-        raise InputError(f"{len(held_out)} held-out photographs are too few: at least {LEAST} are needed")
+    check_counts(len(samples), len(photographs), None if held_out is None else len(held_out))
     for others in (photographs, held_out):
         if others is not None and others.shape[1:] != samples.shape[1:]:
             raise InputError(f"samples of shape {samples.shape[1:]} cannot be compared with {others.shape[1:]}")
@@ -101,8 +99,10 @@ def judge(
     return result
 
 
-def check_counts(num_samples: int, num_photographs: int) -> None:
+def check_counts(num_samples: int, num_photographs: int, num_held_out: int | None = None) -> None:
     """Raise InputError, saying how many there are and may be, if so many samples and photographs cannot be compared."""
+    if num_held_out is not None and num_held_out < LEAST:
+        raise InputError(f"{num_held_out} held-out photographs are too few: at least {LEAST} are needed")
     if num_photographs < 2 * LEAST:
         raise InputError(f"{num_photographs} photographs are too few to say anything: at least {2 * LEAST} are needed")
     if num_samples < LEAST:

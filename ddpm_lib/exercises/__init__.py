@@ -10,7 +10,7 @@ import importlib
 from typing import Any
 
 from ddpm_lib.exercises import answers, checking
-from ddpm_lib.exercises.checking import Choice, Exercise, verdict
+from ddpm_lib.exercises.checking import Choice, Exercise
 
 CHAPTERS = (
     "noising",
@@ -37,7 +37,7 @@ EXERCISES: dict[str, Exercise | Choice] = {
     name: exercise for some in OF_CHAPTER.values() for name, exercise in some.items()
 }
 
-__all__ = ["CHAPTERS", "EXERCISES", "OF_CHAPTER", "Choice", "Exercise", "check", "verdict"]
+__all__ = ["CHAPTERS", "EXERCISES", "OF_CHAPTER", "Choice", "Exercise", "check"]
 
 
 def check(name: str, answer: Any) -> None:

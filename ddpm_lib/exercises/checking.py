@@ -47,24 +47,13 @@ class Choice:
 RIGHT, UNFILLED = "right", "not filled in yet"
 
 
-def verdict(exercise: Exercise | Choice, answer: Any) -> str:
-    """Say in one sentence whether `answer` solves the exercise, and if not, what is probably wrong.
-
-    Args:
-        exercise: the exercise.
-        answer: what the reader hands over: a function, or for a `Choice` a name; None or ... where nothing is filled in
-            yet.
-    """
-    given = results(exercise, answer)
-    return given if isinstance(given, str) else judge(exercise, given)
-
-
 def results(exercise: Exercise | Choice, answer: Any) -> list[np.ndarray] | str:
     """Return what `answer` gives for the exercise's cases, or the sentence that says why it gives nothing to compare.
 
     Args:
         exercise: the exercise.
-        answer: what the reader hands over.
+        answer: what the reader hands over: a function, or for a `Choice` a name; None or ... where nothing is filled in
+            yet.
     """
     if answer is None or answer is Ellipsis:
         return UNFILLED

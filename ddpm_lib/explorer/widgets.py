@@ -11,15 +11,13 @@ import anywidget
 import numpy as np
 import traitlets
 
-from ddpm_lib.config import InputError
+from ddpm_lib.config import SCHEDULES, InputError
 from ddpm_lib.exact import GaussianMixture
 from ddpm_lib.explorer import figures, pictures
 from ddpm_lib.explorer.mixture import TARGETS
 from ddpm_lib.explorer.points import REACH, SHAPES
 from ddpm_lib.explorer.script import SCRIPT
 from ddpm_lib.schedules import build_schedule
-
-KINDS = ("linear", "cosine", "sigmoid")
 
 
 class _Explorer(anywidget.AnyWidget):
@@ -89,7 +87,7 @@ class ScheduleExplorer(_Explorer):
     settings = ("kind", "num_steps", "t", "beta_start", "beta_end", "picture")
     data = ("pictures",)
 
-    kind = traitlets.Enum(KINDS, "linear").tag(sync=True)
+    kind = traitlets.Enum(SCHEDULES, "linear").tag(sync=True)
     num_steps = traitlets.Int(1000, min=2, max=4000).tag(sync=True)
     t = traitlets.Int(250, min=1, max=4000).tag(sync=True)
     beta_start = traitlets.Float(1e-4, min=1e-6, max=0.5).tag(sync=True)
@@ -105,13 +103,13 @@ class ScheduleExplorer(_Explorer):
         elif picture not in shown:
             raise InputError(f"unknown picture {picture!r}: choose {', '.join(shown)}, or give a uint8 array")
         self._shown = shown[picture]
-        num_steps = settings.get("num_steps", 1000)
-        settings.setdefault("t", min(250, num_steps))
-        if settings["t"] > num_steps:
-            raise InputError(f"t is {settings['t']}, but the schedule has {num_steps} steps")
         del shown["checkerboard"]  # the script draws its own
         encoded = {key: base64.b64encode(np.ascontiguousarray(pixels)).decode() for key, pixels in shown.items()}
         super().__init__(name, kind=kind, picture=picture, pictures=encoded, **settings)
+        if "t" not in settings:
+            self.t = min(self.t, self.num_steps)
+        if self.t > self.num_steps:
+            raise InputError(f"t is {self.t}, but the schedule has {self.num_steps} steps")
 
     def figure(self) -> tuple[bytes, str]:
         """Draw the still picture: PNG bytes and their description."""
@@ -148,16 +146,16 @@ class ReverseExplorer(_Explorer):
     variance = traitlets.Enum(("beta", "posterior"), "beta").tag(sync=True)
     eta = traitlets.Float(0.0, min=0.0, max=1.0).tag(sync=True)
     num_steps = traitlets.Int(50, min=1, max=1000).tag(sync=True)
-    kind = traitlets.Enum(KINDS, "linear").tag(sync=True)
+    kind = traitlets.Enum(SCHEDULES, "linear").tag(sync=True)
     step = traitlets.Int(0, min=0, max=1000).tag(sync=True)
     targets = traitlets.Dict().tag(sync=True)
 
     def __init__(self, target="peaks", *, name="reverse", **settings):
         target, offered = _offer(target, TARGETS, (1, 2))
-        if settings.get("step", 0) > settings.get("num_steps", 50):
-            raise InputError(f"step is {settings['step']}, but the run has {settings.get('num_steps', 50)} steps")
         self._mixture = offered[target]
         super().__init__(name, target=target, targets=_tables(offered), **settings)
+        if self.step > self.num_steps:
+            raise InputError(f"step is {self.step}, but the run has {self.num_steps} steps")
 
     def figure(self) -> tuple[bytes, str]:
         """Draw the still picture: PNG bytes and their description."""

@@ -19,7 +19,7 @@ from collections.abc import Callable
 from ddpm_lib.config import InputError
 from ddpm_lib.exercises import OF_CHAPTER
 from ddpm_lib.exercises.checking import RIGHT, UNFILLED
-from ddpm_lib.files import user_path
+from ddpm_lib.files import plain, user_path
 
 HEAD = ["student", "chapter", "solved", "tried", "total", "failed", "remarks"]
 TIMEOUT, MEMORY = 600.0, 8.0  # seconds a notebook, GiB a process
@@ -115,7 +115,7 @@ def grade_notebook(student: str, path: str | os.PathLike, timeout: float = TIMEO
     try:
         sources = running.read_code(path)
     except InputError as error:
-        return [Grade(student, None, remarks=[f"{_plain(path.name)} {error}"])]
+        return [Grade(student, None, remarks=[f"{plain(path.name)} {error}"])]
     said, stopped = running.run_cells(sources, timeout, memory)
     asked = {name for source in sources for name in ASKED.findall(source)} | said.keys()
     grades = []
@@ -124,9 +124,9 @@ def grade_notebook(student: str, path: str | os.PathLike, timeout: float = TIMEO
             best = {name: min(said[name], key=_rank) for name in exercises if name in said}
             grades.append(Grade(student, chapter, best))
     if not grades:
-        grades = [Grade(student, None, remarks=[f"{_plain(path.name)} has no exercise in it"])]
+        grades = [Grade(student, None, remarks=[f"{plain(path.name)} has no exercise in it"])]
     if stopped:
-        grades[0].remarks.append(f"{_plain(path.name)} {stopped}")
+        grades[0].remarks.append(f"{plain(path.name)} {stopped}")
     return grades
 
 
@@ -147,7 +147,7 @@ def grade(
     grades: dict[tuple, Grade] = {}
     for student, paths in find_notebooks(folder).items():
         for path in paths:
-            for new in grade_notebook(_plain(student), path, timeout, memory):
+            for new in grade_notebook(plain(student), path, timeout, memory):
                 old = grades.setdefault((student, new.chapter), Grade(new.student, new.chapter))
                 old.remarks += new.remarks
                 for name, said in new.said.items():
@@ -190,8 +190,3 @@ def _row(grade):
 
 def _rank(said):
     return (said != RIGHT, said == UNFILLED)
-
-
-def _plain(name):
-    """Spell out the letters of a file's name that would move a terminal's cursor, or cannot be printed."""
-    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in name)

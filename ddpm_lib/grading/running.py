@@ -87,11 +87,11 @@ def run_cells(sources: list[str], timeout: float, memory: float) -> tuple[dict[s
         timeout: seconds for all of them together.
         memory: GiB for each process, where the system has such a limit.
 
+    Returns:
+        A sentence for each time that an exercise was checked, {name: sentences}; and why not all cells ran, or None.
+
     Raises:
         InputError: not even an empty notebook would run.
-
-    Returns:
-        a sentence for each time that an exercise was checked, {name: sentences}; and why not all cells ran, or None.
     """
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         own = pathlib.Path(folder)
@@ -113,14 +113,17 @@ async def _run(sources, own, file, timeout, memory):
     (own / "work").mkdir()
     number = 0
     try:
-        async with asyncio.timeout(START):
-            # What goes past the kernel, as C libraries' messages do, goes nowhere.
-            streams = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-            await client.async_start_new_kernel(cwd=str(own / "work"), env=environment, **streams)
-            try:
-                await client.async_start_new_kernel_client()
-            except RuntimeError as error:
-                raise InputError("a notebook's process ends as it starts: does it need more --memory?") from error
+        try:
+            async with asyncio.timeout(START):
+                # What goes past the kernel, as C libraries' messages do, goes nowhere.
+                streams = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+                await client.async_start_new_kernel(cwd=str(own / "work"), env=environment, **streams)
+                try:
+                    await client.async_start_new_kernel_client()
+                except RuntimeError as error:
+                    raise InputError("a notebook's process ends as it starts: does it need more --memory?") from error
+        except TimeoutError:
+            return f"did not start within {START:g} s"
         async with asyncio.timeout(timeout):
             for number, cell in enumerate(notebook.cells, 1):
                 await _execute(client, cell, number - 1)

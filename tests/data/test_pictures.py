@@ -245,6 +245,31 @@ def truncated_archive(folder):
     return path
 
 
+def forged_directory(folder, changes):
+    path = folder / "img.zip"
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("ab.jpg", b"x")
+    content = bytearray(path.read_bytes())
+    directory = content.index(b"PK\1\2")
+    for offset, values in changes.items():
+        content[directory + offset : directory + offset + 2] = values
+    path.write_bytes(content)
+    return path
+
+
+def name_that_is_not_utf8(folder):
+    return forged_directory(folder, {8: b"\x00\x08", 46: b"\xff\xff"})  # the flag that says it is, and the name
+
+
+def version_of_the_future(folder):
+    return forged_directory(folder, {6: b"\x63\x00"})
+
+
+def link_to_itself(folder):
+    (folder / "loop").symlink_to("loop")
+    return folder / "loop"
+
+
 def empty_file(folder):
     (folder / "img.zip").write_bytes(b"")
     return folder / "img.zip"
@@ -271,6 +296,9 @@ def folder_of_text(folder):
         (archive_without_images, r"holds no images \(1 other files: 1 \.txt\)"),
         (empty_file, r"\(0 bytes\) is not a complete zip archive: download it again"),
         (web_page, r"\(27 bytes\) is not a complete zip archive: download it again"),
+        (name_that_is_not_utf8, r"\(111 bytes\) is not a complete zip archive: download it again"),
+        (version_of_the_future, r"\(111 bytes\) is not a complete zip archive: download it again"),
+        (link_to_itself, "there is no file or folder .*loop: name the images with --data_dir"),
         (truncated_archive, r"\(5,000 bytes\) is not a complete zip archive: download it again"),
     ],
 )

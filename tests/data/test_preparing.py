@@ -81,19 +81,25 @@ def test_moved_archive_is_recognised(source, cache, tmp_path):
     assert prepare(moved, 32, cache_dir=cache, progress=False) == first
 
 
-@pytest.mark.parametrize("damage", ["shorter", "gone", "other shape", "no JSON"])
+@pytest.mark.parametrize("damage", ["shorter", "empty", "gone", "other shape", "no JSON", "skipped", "sha256", "crop"])
 def test_damaged_result_is_not_used_but_made_again(source, cache, damage):
     pixels = noise_pictures(source, 3)
     path = prepare(source, 32, cache_dir=cache, progress=False)
     array_path = path.with_suffix(".npy")
     if damage == "shorter":
         array_path.write_bytes(array_path.read_bytes()[:-1])
+    elif damage == "empty":
+        array_path.write_bytes(b"")
     elif damage == "gone":
         array_path.unlink()
     elif damage == "other shape":
         np.save(array_path, pixels[:2])
-    else:
+    elif damage == "no JSON":
         path.write_text("{")
+    else:  # a key that is missing
+        description = json.loads(path.read_text())
+        del description[damage]
+        path.write_text(json.dumps(description))
     with pytest.raises(InputError, match=r"does not describe a prepared dataset|the array beside it is"):
         open_prepared(path)
     np.testing.assert_array_equal(prepared(source, cache), pixels)
@@ -154,9 +160,11 @@ preparing.prepare({str(source)!r}, 32, cache_dir={str(cache)!r}, progress=False)
     assert subprocess.run([sys.executable, "-c", script], stderr=subprocess.DEVNULL).returncode == -signal.SIGKILL
     assert list(cache.glob("*.partial"))
     assert not list(cache.glob("*.json"))
-    (cache / "film.mkv.partial").touch()
+    others = {"film.mkv.partial", "wallpaper-1920px-x.zip.partial"}
+    for name in others:
+        (cache / name).touch()
     prepared(source, cache, image_size=8)  # any later preparation tidies up
-    assert [path.name for path in cache.glob("*.partial")] == ["film.mkv.partial"]  # and leaves alone what is not ours
+    assert {path.name for path in cache.glob("*.partial")} == others  # and leaves alone what is not ours
     np.testing.assert_array_equal(prepared(source, cache), pixels)
 
 
@@ -198,6 +206,13 @@ def test_cache_folder_that_cannot_be_made_is_one_clear_line(source, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match=r"cannot write to the cache folder .*--cache_dir"):
         prepare(source, 32, cache_dir=tmp_path / "file" / "cache")
+
+
+def test_no_name_of_a_file_moves_the_terminal(source, cache, capsys):
+    noise_pictures(source, 1)
+    (source / "x.\x1b[2J").touch()
+    prepare(source, 32, cache_dir=cache, progress=False)
+    assert r"1 .\x1b[2j" in (said := capsys.readouterr().err) and "\x1b" not in said
 
 
 def test_default_cache_folder_belongs_to_the_user(monkeypatch, tmp_path):

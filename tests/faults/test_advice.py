@@ -24,8 +24,8 @@ ADVICE = {
         "name more with (--epochs)$",
         "train --resume run/latest.keras {} 2",
     ),
-    "trained": (f"{TRAIN} 1 --out new", r"python generate.py (.+)$", "generate --steps 1 {}"),
-    "exported": ("export --model digits --out small.npz", r"python generate.py (.+)$", "generate --steps 1 {}"),
+    "trained": (f"{TRAIN} 1 --out new", r"ddpm (generate .+)$", "{} --steps 1"),
+    "exported": ("export --model digits --out small.npz", r"ddpm (generate .+)$", "{} --steps 1"),
     "half precision diverged": (
         f"{TRAIN} 1 --out far --precision mixed_float16",
         "or with (--precision float32)$",

@@ -40,7 +40,7 @@ PHASES = {
     "save": f"{TRAIN} 1 --out",
     "generate": "generate --model {given}/run.keras --num_samples 3 --batch_size 2 --steps 4 --trajectory --separate "
     "--overwrite --out",
-    "export": "export --model {given}/run.keras --out",
+    "export": "export --model {given}/run.keras --overwrite --out",
 }
 # What lies in the folder before; the command replaces those that it writes itself.
 OLD = {
@@ -341,11 +341,12 @@ def test_two_at_once_do_not_mix(campaign, name):
     """What takes long refuses a second one; a second preparation waits, and of two exports either is the result."""
     phase, lost = campaign.phase(name), []
     folder = phase.new_folder(campaign.base / f"two {name}")
+    arguments = phase.arguments(folder)
     if name == "generate":  # nor may one write over what the other has drawn
+        arguments.remove("--overwrite")
         for pattern in ("samples.*", "seed_*", "trajectory.*"):
             for path in folder.glob(pattern):
                 path.unlink()
-    arguments = [word for word in phase.arguments(folder) if word != "--overwrite"]
     with campaign.attempt(f"two at once, {name}", lost, name):
         logs = ("log", "other")
         two = [campaign.start(arguments, folder, log=log) for log in logs]

@@ -205,6 +205,14 @@ def test_a_full_disk_leaves_the_old_file_and_no_half_one(tmp_path, monkeypatch, 
     assert path.read_bytes() != b"old"
 
 
+def test_what_is_flushed_may_be_written_to(tmp_path, monkeypatch):
+    flags = []
+    monkeypatch.setattr(os, "fsync", lambda handle: flags.append(fcntl.fcntl(handle, fcntl.F_GETFL)))
+    with whole_or_not_at_all(tmp_path / "x") as temporary:
+        temporary.write_text("x")
+    assert flags[0] & os.O_ACCMODE == os.O_RDWR, "Windows refuses to flush anything else"
+
+
 def test_no_room_to_unpack_a_checkpoint_is_one_line(tmp_path, monkeypatch, capsys):
     checkpoints.save(new_trainer(), tmp_path / "x.keras")
     (tmp_path / "temporary").mkdir()

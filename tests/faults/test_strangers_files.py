@@ -245,6 +245,10 @@ def test_a_wrong_ending_is_named(good, tmp_path):
     shutil.copy(good / "latest.keras", tmp_path / "run.zip")
     with pytest.raises(InputError, match="must have its ending back"):
         checkpoints.load(tmp_path / "run.zip")
+    shutil.copy(good / "small.npz", tmp_path / "small.keras")  # its folder would pass for that of a run
+    for read in (checkpoints.load, checkpoints.resume, checkpoints.read_config):
+        with pytest.raises(InputError, match="must have its ending back"):
+            read(tmp_path / "small.keras")
     (tmp_path / "x.weights.h5").write_bytes(b"\x89HDF\r\n\x1a\n")
     with pytest.raises(InputError, match=r"has weights only: name the \.keras file"):
         checkpoints.load(tmp_path / "x.weights.h5")
