@@ -21,12 +21,12 @@ def correlated_images():
         image = [sum(w * s for w, s in zip(row, source[:3], strict=True)) + 0.4 for row in mixing]
         seen = [math.sqrt(bar) * x + math.sqrt(1 - bar) * e for x, e in zip(image, source[3:], strict=True)]
         left = np.trace(condition(source[3:], seen)[1]) / 3
-        variances = np.linalg.svd(mixing)[1] ** 2
+        deviations = np.linalg.svd(mixing)[1]
         names = {
             "t": t,
             "D": 3,
             "L": {t: left}.__getitem__,
-            "v": lambda k, variances=variances: variances[from_one(k) - 1],
+            "s": lambda k, deviations=deviations: deviations[from_one(k) - 1],
             r"\bar\alpha": lambda i, betas=betas: math.prod(1 - betas[:i]),
         }
         worlds.append(World(names))
@@ -67,12 +67,12 @@ CHECKS: dict[str, Check] = {
     "eq-faces-linear": Check(
         "book/60_training_on_faces.md: linear_losses",
         "float64: the covariance of the noise, given all numbers of x_t, from the joint covariance matrix of "
-        "correlated images and their noise; the variances along the axes are singular values.",
+        "correlated images and their noise; the deviations along the axes are singular values.",
         correlated_images,
         (
-            (r"\bar\alpha_t\, v_k + 1", r"\bar\alpha_t\, v_k^2 + 1"),
+            (r"\bar\alpha_t\, s_k^2 + 1", r"\bar\alpha_t\, s_k + 1"),
             (r"\frac{1}{D} ", ""),
-            (r"\frac{\bar\alpha_t\, v_k}", r"\frac{1 - \bar\alpha_t}"),
+            (r"\frac{\bar\alpha_t\, s_k^2}", r"\frac{1 - \bar\alpha_t}"),
         ),
     ),
     "eq-faces-error": Check(
